@@ -1,0 +1,1 @@
+"""Faces towards people. Each channel renders and receives; none knows another."""

@@ -1,0 +1,1 @@
+"""Channel: Slack. Renders cards and receives clicks; the one verb inward is desk.review."""

@@ -1,0 +1,1 @@
+"""Channel: the terminal, a client of the HTTP API."""

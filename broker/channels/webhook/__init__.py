@@ -1,0 +1,1 @@
+"""Channel: signed webhooks out."""

@@ -1,0 +1,1 @@
+"""Wiring: the command line. One file a group of verbs."""

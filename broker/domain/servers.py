@@ -1,0 +1,98 @@
+"""Guarded servers as the catalogue knows them, their tools, and what counts as a change of a tool."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from broker.domain.calls import digest_of
+
+
+class Trust(StrEnum):
+    UNTRUSTED = "untrusted"
+    REVIEWED = "reviewed"
+
+
+class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
+    team: str = ""
+    contact: str = ""
+
+
+class ToolFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the operator wrote about a tool in servers.yaml. None: nothing was said."""
+
+    read_only: bool | None = None
+    destructive: bool | None = None
+    idempotent: bool | None = None
+    open_world: bool | None = None
+    minutes_saved: float = 0.0
+
+
+class Server(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One guarded server: either `url` or `command`. Secrets in `headers` and `env` are references (`env:NAME`, `file:PATH`).
+
+    `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
+    sessions, so a release may go through the broker's own when the caller's is gone.
+    """
+
+    name: str
+    url: str = ""
+    command: tuple[str, ...] = ()
+    env: dict[str, str] = msgspec.field(default_factory=dict)
+    cwd: str = ""
+    headers: dict[str, str] = msgspec.field(default_factory=dict)
+    owner: Owner = Owner()
+    trust: Trust = Trust.UNTRUSTED
+    per_session: bool = False
+    stateless: bool = False
+    tools: dict[str, ToolFacts] = msgspec.field(default_factory=dict)
+    where: str = ""
+
+
+class Hints(msgspec.Struct, frozen=True):
+    """Effective hints. The defaults are MCP's worst case (ToolAnnotations, 2026-07-28)."""
+
+    read_only: bool = False
+    destructive: bool = True
+    idempotent: bool = False
+    open_world: bool = True
+
+
+class ToolDefinition(msgspec.Struct, frozen=True):
+    """A tool as its server describes it. `raw` is the member of `tools/list`, unchanged."""
+
+    server: str
+    name: str
+    raw: dict[str, Any]
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        schema: dict[str, Any] = self.raw.get("inputSchema") or {}
+        return schema
+
+    @property
+    def annotations(self) -> dict[str, Any]:
+        claims: dict[str, Any] = self.raw.get("annotations") or {}
+        return claims
+
+    def digest(self) -> str:
+        """Return the digest over everything that tells people or models what the tool does."""
+        told = {key: value for key, value in self.raw.items() if key != "_meta"}
+        return digest_of(told)
+
+
+def effective_hints(facts: ToolFacts | None, claims: dict[str, Any]) -> Hints:
+    """Start from the worst case, let the operator's facts replace it, let the server's claims only tighten."""
+    worst = Hints()
+    facts = facts or ToolFacts()
+    read_only = _settled(facts.read_only, worst.read_only) and claims.get("readOnlyHint") is not False
+    destructive = _settled(facts.destructive, worst.destructive and not read_only) or claims.get("destructiveHint") is True
+    idempotent = _settled(facts.idempotent, worst.idempotent) and claims.get("idempotentHint") is not False
+    open_world = _settled(facts.open_world, worst.open_world) or claims.get("openWorldHint") is True
+    return Hints(read_only=read_only and not destructive, destructive=destructive, idempotent=idempotent, open_world=open_world)
+
+
+def _settled(fact: bool | None, otherwise: bool) -> bool:
+    return otherwise if fact is None else fact

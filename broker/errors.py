@@ -1,0 +1,157 @@
+"""The tree of mistakes. An answer is a value (`domain.outcomes`); a mistake is one of these.
+
+BrokerError
+├── StoreUnavailable       the store can't be reached: nothing was decided, no call leaves
+├── VersionConflict        somebody else committed first: read again
+├── RequestError
+│   ├── UnknownRequest     no such request, or not yours: both read alike
+│   ├── AlreadyResolved    the move comes too late; carries the state and who decided
+│   ├── AlreadyReviewed    one person, one review
+│   ├── StaleFence         the claim is no longer yours
+│   ├── WrongMove          the state does not allow this move
+│   └── KeyReused          an idempotency key came back with another call
+├── NotPermitted
+│   ├── Unauthenticated    nobody is known behind the credentials
+│   ├── Forbidden          known, but not allowed here
+│   ├── SelfReview         the requester or the agent's owner
+│   ├── NotAnApprover      outside the groups that are asked
+│   └── StepUpNeeded       the rule demands a passkey, and there was none
+├── Malformed              a message or argument that is refused before anyone judges it
+├── PolicyInvalid          the policy folder can't be used; carries every problem
+├── ConfigInvalid          a setting or file of the operator is wrong
+├── TooMany                a limit of the broker is reached
+└── UpstreamError
+    ├── UnknownServer      not in the catalogue, or not for this caller
+    ├── UpstreamUntouched  the call was not sent: it may be told so
+    └── OutcomeLost        it was sent, and nobody knows what happened
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class BrokerError(Exception):
+    """A mistake with a stable `code`, one sentence, and its fields."""
+
+    code = "broker_error"
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.fields = fields
+
+
+class StoreUnavailable(BrokerError):
+    code = "store_unavailable"
+
+
+class VersionConflict(BrokerError):
+    code = "version_conflict"
+
+
+class RequestError(BrokerError):
+    code = "request_error"
+
+
+class UnknownRequest(RequestError):
+    code = "unknown_request"
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__("there is no such request", request=request_id)
+
+
+class AlreadyResolved(RequestError):
+    """Carries `state`, and `by`: who decided, empty where nobody did."""
+
+    code = "already_resolved"
+
+    def __init__(self, request_id: str, state: str, by: str = "") -> None:
+        decided = f"already {state} by {by}" if by else f"already {state}"
+        super().__init__(f"the request is {decided}", request=request_id, state=state, by=by)
+        self.state = state
+        self.by = by
+
+
+class AlreadyReviewed(RequestError):
+    """Carries `verdict`: what this person said before."""
+
+    code = "already_reviewed"
+
+    def __init__(self, request_id: str, reviewer: str, verdict: str) -> None:
+        super().__init__(f"{reviewer} has reviewed this request: {verdict}", request=request_id, verdict=verdict)
+        self.verdict = verdict
+
+
+class StaleFence(RequestError):
+    code = "stale_fence"
+
+
+class WrongMove(RequestError):
+    code = "wrong_move"
+
+
+class KeyReused(RequestError):
+    code = "idempotency_key_reused"
+
+
+class NotPermitted(BrokerError):
+    code = "not_permitted"
+
+
+class Unauthenticated(NotPermitted):
+    code = "unauthenticated"
+
+
+class Forbidden(NotPermitted):
+    code = "forbidden"
+
+
+class SelfReview(NotPermitted):
+    code = "self_review"
+
+
+class NotAnApprover(NotPermitted):
+    code = "not_an_approver"
+
+
+class StepUpNeeded(NotPermitted):
+    code = "step_up_needed"
+
+
+class Malformed(BrokerError):
+    code = "malformed"
+
+
+class PolicyInvalid(BrokerError):
+    """Carries `problems`: every mistake with its file, line, column and mend."""
+
+    code = "policy_invalid"
+
+    def __init__(self, problems: tuple[Any, ...]) -> None:
+        super().__init__(f"the policy has {len(problems)} problem(s)", problems=problems)
+        self.problems = problems
+
+
+class ConfigInvalid(BrokerError):
+    code = "config_invalid"
+
+
+class TooMany(BrokerError):
+    code = "too_many"
+
+
+class UpstreamError(BrokerError):
+    code = "upstream_error"
+
+
+class UnknownServer(UpstreamError):
+    code = "unknown_server"
+
+
+class UpstreamUntouched(UpstreamError):
+    code = "upstream_untouched"
+
+
+class OutcomeLost(UpstreamError):
+    code = "outcome_lost"

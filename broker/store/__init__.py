@@ -1,0 +1,1 @@
+"""Adapter: Redis or Valkey. Keys, the commit script, streams, the embedded server. Must not know business rules."""

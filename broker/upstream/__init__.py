@@ -1,0 +1,1 @@
+"""Adapter: MCP out. HTTP forwarding, supervised stdio sessions. Must not know policy."""
