@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Any
 
+import anyio
 import msgspec
 
-from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool
-from broker.domain.calls import Caller, ToolCall
+from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool, Watch
+from broker.domain.calls import Caller, ToolCall, join_of
 from broker.domain.decisions import RequireApproval
-from broker.domain.outcomes import Outcome
+from broker.domain.outcomes import Outcome, outcome_of
 from broker.domain.people import Reviewer
-from broker.domain.requests import ApprovalRequest, Origin, RequestId
-from broker.domain.reviews import Verdict
+from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
+from broker.domain.reviews import Review, Verdict
+from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, UnknownRequest
+
+# A wake-up that got lost costs at most this many seconds: the record is read again.
+RECONCILE = 30.0
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -22,56 +30,166 @@ class Parked(msgspec.Struct, frozen=True):
     joined: bool
 
 
+class Attendance:
+    """One caller that waits for one request. The record is read on a wake-up, not on every heartbeat."""
+
+    def __init__(self, requests: RequestStore, watch: Watch, request: ApprovalRequest) -> None:
+        self._requests = requests
+        self._watch = watch
+        self._request = request
+        self._read_at = anyio.current_time()
+
+    async def outcome(self, within: float) -> Outcome:
+        """Wait up to `within` seconds for the end; StillPending when it has not come."""
+        deadline = anyio.current_time() + within
+        while self._request.state.open:
+            left = deadline - anyio.current_time()
+            if left <= 0:
+                return outcome_of(self._request, None)
+            woken = await self._watch.wait(min(left, RECONCILE))
+            if woken or anyio.current_time() - self._read_at >= RECONCILE:
+                self._request = await self._requests.get(self._request.id)
+                self._read_at = anyio.current_time()
+        return outcome_of(self._request, await self._requests.answer(self._request.id))
+
+
 class Desk:
     """The use cases around one request. Knows no channel: they are told through the outbox and the change stream."""
 
-    def __init__(self, requests: RequestStore, changes: Changes, policies: PolicySource, *, release_window: timedelta) -> None:
+    def __init__(
+        self,
+        requests: RequestStore,
+        changes: Changes,
+        policies: PolicySource,
+        *,
+        new_id: Callable[[], RequestId],
+        release_window: timedelta,
+    ) -> None:
         self._requests = requests
         self._changes = changes
         self._policies = policies
+        self._new_id = new_id
         self._release_window = release_window
+
+    # -- the agent's side ---------------------------------------------------------------------------------
 
     async def open(self, call: ToolCall, decision: RequireApproval, tool: SeenTool, origin: Origin) -> Parked:
         """Park a call, or join the open request for the same call (or the finished one whose answer still waits).
 
         Raises `KeyReused` when the idempotency key stands for another call.
         """
-        raise NotImplementedError
+        digest, request_id = call.digest(), self._new_id()
+
+        def draft(now: datetime) -> Change:
+            return opened(_drafted(request_id, call, decision, tool, origin, digest=digest, now=now))
+
+        request, joined = await self._requests.open(join_of(call, digest), draft)
+        if joined and request.digest != digest:
+            raise KeyReused("this idempotency key stands for another call", request=request.id)
+        return Parked(request, joined)
+
+    @contextmanager
+    def attend(self, request: ApprovalRequest) -> Iterator[Attendance]:
+        """Wait for a request that `open` or `fetched` returned, over many heartbeats."""
+        with self._changes.watch(request.id) as watch:
+            yield Attendance(self._requests, watch, request)
+
+    async def fetched(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
+        """Return a caller's own request. Unknown ids, other principals' and lost rights read alike: `UnknownRequest`."""
+        request = await self._requests.get(request_id)
+        server = request.call.server
+        mine = request.call.caller.principal == caller.principal and caller.may_use(server)
+        if not mine or server not in self._policies.current.servers:
+            raise UnknownRequest(request_id)
+        return request
+
+    async def outcome(self, request_id: RequestId, caller: Caller, *, within: float) -> Outcome:
+        """Wait up to `within` seconds for the end; StillPending when it has not come. Raises `UnknownRequest` as `fetched`."""
+        with self._changes.watch(request_id) as watch:
+            request = await self.fetched(request_id, caller)
+            return await Attendance(self._requests, watch, request).outcome(within)
+
+    async def delivered(self, request_id: RequestId) -> None:
+        """The agent has its answer: the same call after this is a new request. Harmless when said twice."""
+        with suppress(AlreadyResolved):
+            await self._requests.update(request_id, lambda request, now: request.delivered(now))
+
+    async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
+        """The agent takes its call back. Raises `AlreadyResolved` once it runs or has ended, `UnknownRequest` as `fetched`."""
+        await self.fetched(request_id, caller)
+        return await self._requests.update(request_id, lambda request, now: request.cancelled(now))
+
+    # -- the people's side --------------------------------------------------------------------------------
+
+    async def look(self, request_id: RequestId) -> ApprovalRequest:
+        """Return the request as it stands, for people. Raises `UnknownRequest`."""
+        return await self._requests.get(request_id)
+
+    def groups_of(self, by: Reviewer) -> tuple[str, ...]:
+        """The groups of a person now: the directory's and those that the sign-in vouches for."""
+        people = self._policies.current.people
+        return tuple(sorted({*people.groups_of(by.person), *people.vouched(by.groups)}))
 
     async def review(
-        self, request_id: RequestId, by: Reviewer, verdict: Verdict, *, digest: str, reason: str = "", view: str = "",
-        evidence: dict[str, object] | None = None,
-    ) -> ApprovalRequest:  # fmt: skip
+        self,
+        request_id: RequestId,
+        by: Reviewer,
+        verdict: Verdict,
+        *,
+        digest: str,
+        reason: str = "",
+        view: str = "",
+        evidence: dict[str, Any] | None = None,
+    ) -> ApprovalRequest:
         """Count one person's answer: the one verb inward of every channel. Groups are looked up now.
 
         `digest` is the request's, as it was shown. Raises `UnknownRequest`, `AlreadyResolved`, `AlreadyReviewed`,
         `SelfReview`, `NotAnApprover`, `StepUpNeeded`.
         """
-        raise NotImplementedError
+        groups = self.groups_of(by)
 
-    async def look(self, request_id: RequestId) -> ApprovalRequest:
-        """Return the request as it stands, for people. Raises `UnknownRequest`."""
-        raise NotImplementedError
+        def change(request: ApprovalRequest, now: datetime) -> Change:
+            review = Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
+            return request.reviewed(review, now, release_window=self._release_window)
 
-    def groups_of(self, by: Reviewer) -> tuple[str, ...]:
-        """The groups of a person now: the directory's and those that the sign-in vouches for."""
-        raise NotImplementedError
-
-    async def outcome(self, request_id: RequestId, caller: Caller, *, within: float) -> Outcome:
-        """Wait up to `within` seconds for the end; StillPending when it has not come.
-
-        Raises `UnknownRequest` for an unknown id and for one of another principal or server right: both read alike.
-        """
-        raise NotImplementedError
-
-    async def delivered(self, request_id: RequestId) -> None:
-        """The agent has its answer: the same call after this is a new request. Harmless when said twice."""
-        raise NotImplementedError
-
-    async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
-        """The agent takes its call back. Raises `AlreadyResolved` once it runs or has ended, `UnknownRequest` as above."""
-        raise NotImplementedError
+        return await self._requests.update(request_id, change)
 
     async def record(self, request_id: RequestId, by: Reviewer, *, ran: bool, why: str) -> ApprovalRequest:
-        """Write down what became of an UNKNOWN request. Same rights as a review."""
-        raise NotImplementedError
+        """Write down what became of an UNKNOWN request. The same people as for a review."""
+        groups = set(self.groups_of(by))
+
+        def change(request: ApprovalRequest, now: datetime) -> Change:
+            if by.person in request.call.caller.people:
+                raise SelfReview("somebody else than the requester has to record this", request=request.id)
+            if not groups & {*request.plan.groups, *request.escalated}:
+                raise NotAnApprover(f"only members of {', '.join(request.plan.groups)} may record this", request=request.id)
+            return request.recorded(ran, by.person, now, why)
+
+        return await self._requests.update(request_id, change)
+
+
+def _drafted(
+    request_id: RequestId,
+    call: ToolCall,
+    decision: RequireApproval,
+    tool: SeenTool,
+    origin: Origin,
+    *,
+    digest: str,
+    now: datetime,
+) -> ApprovalRequest:
+    return ApprovalRequest(
+        id=request_id,
+        version=1,
+        state=RequestState.PENDING,
+        call=call,
+        digest=digest,
+        plan=decision.plan,
+        policy=decision.policy,
+        definition=tool.digest,
+        rules=decision.rules,
+        reasons=decision.reasons,
+        opened_at=now,
+        expires_at=now + decision.plan.timeout,
+        origin=origin,
+    )

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from typing import assert_never
 
 import msgspec
 
-from broker.approvals.desk import Parked
-from broker.domain.calls import ToolCall
-from broker.domain.outcomes import Refused
+from broker.approvals.desk import Desk, Parked
+from broker.approvals.ports import AuditLog, Counters, Health, PolicySource, SeenTool, Tools
+from broker.domain.calls import Caller, ToolCall
+from broker.domain.decisions import Allow, Decision, Deny, RequireApproval
+from broker.domain.events import CallDecided
+from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
+from broker.errors import StoreUnavailable
+from broker.policy.evaluate import counters_for, evaluate, shows
+from broker.policy.model import CounterUse, Facts, Policy
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The call may pass. `recorded()` must be awaited before the first byte of the answer leaves: its audit event is durable then."""
+    """The call may pass. Await `recorded()` before the first byte of the answer leaves: its audit event is durable then."""
 
     digest: str
     recorded: Callable[[], Awaitable[None]]
@@ -22,13 +31,119 @@ class Admitted(msgspec.Struct, frozen=True):
 class Guard:
     """Judges calls. Built in `app.py` with its stores, catalogue, policy and clock."""
 
+    def __init__(  # noqa: PLR0913 - the guard is where all rooms of the main road meet
+        self,
+        desk: Desk,
+        policies: PolicySource,
+        tools: Tools,
+        counters: Counters,
+        audit: AuditLog,
+        health: Health,
+        *,
+        clock: Callable[[], datetime],
+        new_call_id: Callable[[], str],
+        broker: str,
+        allow_when_store_is_down: bool = False,
+    ) -> None:
+        self._desk = desk
+        self._policies = policies
+        self._tools = tools
+        self._counters = counters
+        self._audit = audit
+        self._health = health
+        self._clock = clock
+        self._new_call_id = new_call_id
+        self._broker = broker
+        self._allow_when_store_is_down = allow_when_store_is_down
+
     async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked:
         """Evaluate the policy on one call and act on the decision.
 
-        Raises `StoreUnavailable` (nothing was sent), `Malformed`, `KeyReused`; anything unforeseen is an error, and no pass.
+        Raises `StoreUnavailable` (nothing was sent), `Malformed`, `KeyReused`, `PolicyInvalid`; anything unforeseen
+        is an error too, and no pass.
         """
-        raise NotImplementedError
+        if not self._health.up and not self._allow_when_store_is_down:
+            raise StoreUnavailable("the broker's store does not answer: the call was not made")
+        policy = self._policies.current
+        call_id, uses = self._new_call_id(), counters_for(policy, call)
+        sums = await self._reserved(call_id, uses)
+        seen = await self._tools.look(call.server, call.tool)
+        decision = self._judged(policy, call, seen, sums)
+        if isinstance(decision, RequireApproval):
+            seen = await self._tools.look(call.server, call.tool, fresh=True)
+            decision = _tighter(decision, self._judged(policy, call, seen, sums))
+        await self._settle(decision, call_id, uses)
+        match decision:
+            case Allow():
+                return self._admitted(call, decision, origin)
+            case Deny():
+                return await self._refused(call, decision, origin)
+            case RequireApproval():
+                return await self._desk.open(call, decision, seen, origin)
+            case _:
+                assert_never(decision)
 
-    def shows(self, server: str, tool: str, caller: object) -> bool:
+    def shows(self, server: str, tool: str, caller: Caller) -> bool:
         """Might the policy ever let this caller call the tool? What is False here is always denied when called."""
-        raise NotImplementedError
+        return shows(self._policies.current, server, tool, caller)
+
+    # -- the three answers --------------------------------------------------------------------------------
+
+    def _admitted(self, call: ToolCall, decision: Allow, origin: Origin) -> Admitted:
+        event = self._decided(call, decision, origin)
+        writing = asyncio.ensure_future(self._recorded(event))
+        return Admitted(event.digest, lambda: asyncio.shield(writing))
+
+    async def _refused(self, call: ToolCall, decision: Deny, origin: Origin) -> Refused:
+        await self._recorded(self._decided(call, decision, origin))
+        why = decision.reasons[0].text if decision.reasons else "no rule allows it"
+        return Refused(Code.DENIED, why, decision.reasons)
+
+    def _judged(self, policy: Policy, call: ToolCall, seen: SeenTool, sums: Mapping[str, float]) -> Decision:
+        return evaluate(policy, call, Facts(self._clock(), seen.known, seen.definition, sums))
+
+    # -- counters and the audit ---------------------------------------------------------------------------
+
+    async def _reserved(self, call_id: str, uses: Sequence[CounterUse]) -> Mapping[str, float]:
+        if not uses:
+            return {}
+        try:
+            return await self._counters.reserve(call_id, uses)
+        except StoreUnavailable:
+            return {}  # a counter that is missing is an error in its rules, which tightens
+
+    async def _settle(self, decision: Decision, call_id: str, uses: Sequence[CounterUse]) -> None:
+        if not uses:
+            return
+        if isinstance(decision, Allow):
+            await self._counters.commit(call_id, uses)
+        else:
+            await self._counters.give_back(call_id, uses)
+
+    def _decided(self, call: ToolCall, decision: Decision, origin: Origin) -> CallDecided:
+        return CallDecided(
+            at=self._clock(),
+            broker=self._broker,
+            trace=origin.trace,
+            caller=call.caller,
+            server=call.server,
+            tool=call.tool,
+            digest=call.digest(),
+            effect=decision.effect.value,
+            policy=decision.policy,
+            rules=decision.rules,
+            errors=tuple(error.rule for error in decision.errors),
+            shadow=decision.shadow,
+        )
+
+    async def _recorded(self, event: CallDecided) -> None:
+        """Write the event. The store died in between: the call may have run, so the event is spooled and nobody repeats."""
+        try:
+            await self._audit.append(event)
+        except StoreUnavailable:
+            await self._audit.spool(event)
+
+
+def _tighter(first: RequireApproval, fresh: Decision) -> Decision:
+    """What the definition of this moment says may only tighten what the known one said."""
+    return first if isinstance(fresh, Allow) else fresh

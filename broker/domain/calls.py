@@ -66,6 +66,12 @@ class ToolCall(msgspec.Struct, frozen=True):
         return digest_of({"server": self.server, "tool": self.tool, "arguments": self.arguments, "rest": rest})
 
 
+def join_of(call: ToolCall, digest: str) -> str:
+    """Return what makes two calls the same request: principal, server, and the idempotency key or else the digest."""
+    same = f"key:{call.idempotency_key}" if call.idempotency_key else digest
+    return digest_of([call.caller.principal, call.server, same])
+
+
 def digest_of(value: Any) -> str:
     """Return `sha256:` and the hex digest of the canonical JSON (RFC 8785) of `value`."""
     try:

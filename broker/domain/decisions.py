@@ -81,7 +81,7 @@ class ApprovalPlan(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class DecisionBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
-    """`rules` are the reported rules (a sorted set); `errors` the rules whose condition failed; `shadow` those that would match."""
+    """`rules` are the reported rules (a sorted set); `errors` rules whose condition failed; `shadow` those that would match."""
 
     policy: str
     rules: tuple[str, ...]

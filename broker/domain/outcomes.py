@@ -61,7 +61,14 @@ class Unknown(msgspec.Struct, frozen=True):
     joined: bool = False
 
 
-Outcome = Released | Refused | StillPending | Unknown
+class Gone(msgspec.Struct, frozen=True):
+    """It ran, and its result is no longer here: it was delivered before, or nobody fetched it in time."""
+
+    request: RequestId
+    why: str
+
+
+Outcome = Released | Refused | StillPending | Unknown | Gone
 
 _ENDINGS = {
     RequestState.REJECTED: Code.REJECTED,
@@ -81,5 +88,8 @@ def outcome_of(request: ApprovalRequest, answer: bytes | None, *, joined: bool =
         return Released(request.id, answer, joined)
     if request.state in _ENDINGS:
         return Refused(_ENDINGS[request.state], request.note, request.reasons, request.id, joined)
-    recorded = request.state is RequestState.COMPLETED and request.delivered_at is None
-    return Unknown(request.id, request.note if not recorded else f"a person recorded that it ran: {request.note}", joined)
+    if request.state is RequestState.UNKNOWN:
+        return Unknown(request.id, request.note, joined)
+    if request.delivered_at is not None:
+        return Gone(request.id, "its result was delivered before")
+    return Gone(request.id, request.note or "its result was kept for a while, and nobody fetched it")

@@ -38,6 +38,11 @@ class People(msgspec.Struct, frozen=True):
     def groups_of(self, person_id: str) -> tuple[str, ...]:
         return tuple(sorted(name for name, group in self.groups.items() if person_id in group.members))
 
+    def vouched(self, outside: tuple[str, ...]) -> tuple[str, ...]:
+        """The groups that outside names fill: an identity provider's claim values and Slack user group ids."""
+        told = set(outside)
+        return tuple(sorted(name for name, group in self.groups.items() if told & {group.idp, group.slack} - {""}))
+
     def members(self, group: str) -> frozenset[str]:
         return frozenset(self.groups[group].members) if group in self.groups else frozenset()
 

@@ -184,11 +184,11 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         self._still(RequestState.PENDING, RequestState.APPROVED)
         return self._end(RequestState.REJECTED, now, why=why)
 
-    def reopened(self, decision: RequireApproval, now: datetime) -> Change:
-        """Ask for what the policy now in force needs beyond the approvals given."""
+    def reopened(self, decision: RequireApproval, reviews: tuple[Review, ...], now: datetime) -> Change:
+        """Ask for what the policy now in force needs beyond the approvals given; `reviews` carry the groups of today."""
         self._still(RequestState.APPROVED)
         after = self._next(
-            state=RequestState.PENDING, plan=decision.plan, policy=decision.policy, rules=decision.rules,
+            state=RequestState.PENDING, plan=decision.plan, reviews=reviews, policy=decision.policy, rules=decision.rules,
             reasons=decision.reasons, release_by=None, decided_by="", expires_at=now + decision.plan.timeout,
         )  # fmt: skip
         return Change(after, events.Reopened(at=now, **after._stamp(), policy=decision.policy, rules=decision.rules))

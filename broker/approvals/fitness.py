@@ -1,0 +1,113 @@
+"""May an approved request run now? Policy, tool definition, groups and counters are asked again at the release."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+
+import msgspec
+
+from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, Tools
+from broker.domain.decisions import Decision, Deny, RequireApproval
+from broker.domain.people import People
+from broker.domain.requests import ApprovalRequest, Change
+from broker.domain.reviews import Review, met
+from broker.errors import UpstreamError
+from broker.policy.evaluate import counters_for, evaluate
+from broker.policy.model import Facts, Policy
+
+
+class Fit(msgspec.Struct, frozen=True):
+    """What was in force when the request was found fit. `unreachable`: the server could not be asked, so nothing is sent."""
+
+    policy: str
+    definition: str
+    unreachable: str = ""
+
+
+class Fitness:
+    """Judges approved requests; where one does not fit, the request is moved and nothing runs."""
+
+    def __init__(
+        self,
+        requests: RequestStore,
+        policies: PolicySource,
+        tools: Tools,
+        counters: Counters,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._requests = requests
+        self._policies = policies
+        self._tools = tools
+        self._counters = counters
+        self._clock = clock
+
+    async def judge(self, request: ApprovalRequest) -> Fit | None:
+        """Return what it was judged by, or None: then it was rejected, voided or reopened, and its audit says why.
+
+        Raises `StoreUnavailable` and `RequestError` where somebody else moved first.
+        """
+        policy, call = self._policies.current, request.call
+        try:
+            seen = await self._tools.look(call.server, call.tool, fresh=True)
+        except UpstreamError as error:
+            return Fit(policy.digest, request.definition, f"the server could not be reached, nothing was sent: {error.message}")
+        if call.server in policy.servers and seen.digest != request.definition:
+            await self._move(request, lambda held, now: held.voided(now, "the tool's definition changed after it was asked"))
+            return None
+        decision = await self._decided(request, policy, seen)
+        return await self._settled(request, decision, policy)
+
+    async def unspent(self, request: ApprovalRequest) -> None:
+        """The call was not sent: what it had taken from its counters goes back."""
+        uses = counters_for(self._policies.current, request.call)
+        if uses:
+            await self._counters.give_back(request.id, uses)
+
+    async def _decided(self, request: ApprovalRequest, policy: Policy, seen: SeenTool) -> Decision:
+        uses = counters_for(policy, request.call)
+        sums: Mapping[str, float] = {}
+        if uses:
+            sums = await self._counters.reserve(request.id, uses)
+        return evaluate(policy, request.call, Facts(self._clock(), seen.known, seen.definition, sums))
+
+    async def _settled(self, request: ApprovalRequest, decision: Decision, policy: Policy) -> Fit | None:
+        if isinstance(decision, Deny):
+            await self.unspent(request)
+            why = "; ".join(reason.text or reason.rule for reason in decision.reasons) or "no rule allows it any more"
+            await self._move(request, lambda held, now: held.forbidden(now, f"the policy now denies it: {why}"))
+            return None
+        reviews = todays(request, policy.people)
+        if isinstance(decision, RequireApproval) and not self._approved(request, decision, reviews):
+            await self.unspent(request)
+            await self._move(request, lambda held, now: held.reopened(decision, reviews, now))
+            return None
+        await self._spent(request)
+        return Fit(decision.policy, request.definition)
+
+    def _approved(self, request: ApprovalRequest, decision: RequireApproval, reviews: tuple[Review, ...]) -> bool:
+        asks = decision.plan.asks
+        if decision.plan.step_up and any(review.evidence is None for review in request.approvals):
+            return False
+        approvals = [review for review in reviews if review.verdict == "approve"]
+        return met(asks, approvals, frozenset(request.escalated))
+
+    async def _spent(self, request: ApprovalRequest) -> None:
+        uses = counters_for(self._policies.current, request.call)
+        if uses:
+            await self._counters.commit(request.id, uses)
+
+    async def _move(self, request: ApprovalRequest, change: Callable[[ApprovalRequest, datetime], Change]) -> None:
+        await self._requests.update(request.id, change)
+
+
+def todays(request: ApprovalRequest, people: People) -> tuple[Review, ...]:
+    """Return the reviews with the groups that the directory still knows; outside groups can't be asked again and stay."""
+    outside = {name for name, group in people.groups.items() if group.idp or group.slack}
+    return tuple(
+        msgspec.structs.replace(
+            review, groups=tuple(g for g in review.groups if g in outside or review.reviewer in people.members(g))
+        )
+        for review in request.reviews
+    )

@@ -1,0 +1,80 @@
+"""The janitor: deadlines, escalations and leases, whoever was waiting. Every broker has one; none is special."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import anyio
+import structlog
+
+from broker.approvals.ports import RequestStore
+from broker.domain.requests import ApprovalRequest, Change, RequestState
+from broker.errors import RequestError, StoreUnavailable, WrongMove
+
+log = structlog.get_logger()
+
+SWEEP = 0.25
+TIDY = 60.0
+
+
+class Clock(Protocol):
+    def __call__(self) -> datetime: ...
+
+
+class Janitor:
+    """Moves what is due and forgets what is old."""
+
+    def __init__(self, requests: RequestStore, *, keep: timedelta, clock: Clock) -> None:
+        self._requests = requests
+        self._keep = keep
+        self._clock = clock
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._forever, self.sweep, SWEEP)
+            tasks.start_soon(self._forever, self.tidy, TIDY)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def sweep(self) -> None:
+        """Move every request whose time has come, by the store's clock."""
+        for request_id in await self._requests.due(limit=200):
+            with suppress(RequestError):
+                await self._requests.update(request_id, due_move)
+
+    async def tidy(self) -> None:
+        """Delete ended requests that are older than retention says."""
+        while await self._requests.forget(self._clock() - self._keep, limit=500):
+            pass
+
+    async def _forever(self, work: SweepWork, every: float) -> None:
+        while True:
+            try:
+                await work()
+            except StoreUnavailable:
+                log.warning("janitor.waits", code="store_unavailable")
+            except Exception:
+                log.exception("janitor.failed")
+            await anyio.sleep(every)
+
+
+class SweepWork(Protocol):
+    async def __call__(self) -> None: ...
+
+
+def due_move(request: ApprovalRequest, now: datetime) -> Change:
+    """Return what has to happen to a request whose time has come. Raises `WrongMove` when it has not."""
+    if request.due_at is None or now < request.due_at:
+        raise WrongMove("the request is not due", request=request.id)
+    if request.state is RequestState.EXECUTING:
+        return request.lost(now)
+    if request.state is RequestState.PENDING and now < request.expires_at:
+        groups = {group for step in request.escalations_left if now >= request.opened_at + step.after for group in step.to}
+        return request.asked_further(tuple(sorted(groups)), now)
+    return request.expired(now)
