@@ -1,0 +1,45 @@
+"""The command line: finds the verb groups beside it, runs one, and says how it ended.
+
+Exit status: 0 fine, 1 the answer is no, 2 it could not be done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+from collections.abc import Sequence
+
+import broker.cli
+from broker import __version__
+from broker.errors import BrokerError, PolicyInvalid
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole tree: every module of this folder that has an `add` brings its verbs."""
+    tree = argparse.ArgumentParser(prog="broker", description="A human-in-the-loop approval broker for MCP.")
+    tree.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = tree.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in sorted(pkgutil.iter_modules(broker.cli.__path__), key=lambda module: module.name):
+        add = getattr(importlib.import_module(f"broker.cli.{module.name}"), "add", None)
+        if add is not None:
+            add(commands)
+    return tree
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status."""
+    args = parser().parse_args(argv)
+    try:
+        status: int = args.run(args)
+    except PolicyInvalid as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return 2
+    except BrokerError as error:
+        print(f"broker: {error.message} [{error.code}]", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return status
