@@ -1,0 +1,59 @@
+"""Secrets that we hand out: 256 random bits under a prefix that says what they open. Only their hash is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from enum import StrEnum
+
+from broker.errors import Unauthenticated
+
+
+class Kind(StrEnum):
+    """What a secret opens. Its value is the word under which the hash is kept."""
+
+    AGENT = "agent"
+    PERSON = "person"
+    LINK = "link"
+    SESSION = "session"
+
+
+_KINDS = {kind.value: kind for kind in Kind}
+_SHAPE = re.compile(r"broker-([a-z]+)-[A-Za-z0-9_-]{43}", re.ASCII)
+_BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
+
+
+def new_secret(kind: Kind) -> str:
+    """Return a fresh secret, e.g. `broker-agent-…`: 43 characters of base64url after the prefix, which secret scanners know."""
+    return f"broker-{kind.value}-{secrets.token_urlsafe(32)}"
+
+
+def hash_of(secret: str) -> str:
+    """Return the SHA-256 (hex) under which a secret is kept. Unsalted: there is nothing to guess in 256 random bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def kind_of(secret: str) -> Kind | None:
+    """Return what a text claims to open, None where it is none of our secrets."""
+    shape = _SHAPE.fullmatch(secret)
+    return _KINDS.get(shape[1]) if shape else None
+
+
+def bearer(authorization: str | None, expected: Kind) -> str:
+    """Return the secret of an `Authorization: Bearer …` header (RFC 6750, section 2.1).
+
+    Raises `Unauthenticated` unless it is one of the `expected` kind: an agent's token opens no page for people, and no
+    person's token makes calls.
+    """
+    if not authorization:
+        raise Unauthenticated("a bearer token is needed")
+    header = _BEARER.fullmatch(authorization.strip())
+    if header is None:
+        raise Unauthenticated("the Authorization header has to be `Bearer` and a token")
+    kind = kind_of(header[1])
+    if kind is None:
+        raise Unauthenticated("the token is not known")
+    if kind is not expected:
+        raise Unauthenticated(f"this token is for a {kind.value}, and a token for a {expected.value} is needed")
+    return header[1]
