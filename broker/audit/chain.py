@@ -1,0 +1,53 @@
+"""The chain: each event's hash covers the one before it, and a signed seal covers a run of events.
+
+An entry is the bytes that the store kept, unchanged: what is proved is what was written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import datetime
+
+import msgspec
+import rfc8785
+
+GENESIS = "0" * 64
+
+
+class Seal(msgspec.Struct, frozen=True):
+    """A signed statement: events `first` to `last`, chained onto `before`, end in `head`. `key` names the signing key."""
+
+    shard: int
+    first: int
+    last: int
+    before: str
+    head: str
+    at: datetime
+    key: str
+    signature: str = ""
+
+    def statement(self) -> bytes:
+        """The bytes that are signed: canonical JSON (RFC 8785) of everything but the signature."""
+        told = {name: value for name, value in msgspec.to_builtins(self).items() if name != "signature"}
+        return rfc8785.dumps(told)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """One line of a segment file: a seal and its entries."""
+
+    seal: Seal
+    entries: tuple[msgspec.Raw, ...]
+
+
+def linked(before: str, number: int, entry: bytes) -> str:
+    """Return the hash of an entry: SHA-256 over the hash before it, its number (8 bytes) and its bytes."""
+    return hashlib.sha256(bytes.fromhex(before) + number.to_bytes(8, "big") + entry).hexdigest()
+
+
+def head_of(before: str, first: int, entries: Iterable[bytes]) -> str:
+    """Return the hash at the end of a run of entries that starts with number `first`."""
+    head = bytes.fromhex(before)
+    for number, entry in enumerate(entries, first):
+        head = hashlib.sha256(head + number.to_bytes(8, "big") + entry).digest()
+    return head.hex()

@@ -1,0 +1,80 @@
+"""Signing keys (Ed25519, RFC 8032): one private key a broker, kept in a file that only it may read.
+
+Public keys are published as a JWKS (RFC 7517). A key is named by its thumbprint (RFC 7638), so a name can't lie.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from joserfc.jwk import KeySet, OKPKey
+
+from broker.errors import ConfigInvalid
+
+
+class SigningKey:
+    """A private key and its name."""
+
+    def __init__(self, key: OKPKey) -> None:
+        self.jwk = key
+        self.name = key.thumbprint()
+
+    def sign(self, message: bytes) -> str:
+        """Return the hex signature of `message`."""
+        return self.jwk.private_key.sign(message).hex()  # type: ignore[union-attr]  # an Ed25519 key has `sign`
+
+    def public(self) -> dict[str, Any]:
+        """Return the public JWK with `kid`, `use` and `alg`."""
+        return {**self.jwk.as_dict(private=False), "kid": self.name, "use": "sig", "alg": "EdDSA"}
+
+
+def signing_key(folder: Path) -> SigningKey:
+    """Return the key of `folder`, made once: file mode 0600. Raises `ConfigInvalid` if it can't be read or made."""
+    path = folder / "signing-key.pem"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            _create(path)
+        return SigningKey(OKPKey.import_key(path.read_bytes()))
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"the signing key {path} can't be used: {type(error).__name__}") from None
+
+
+def _create(path: Path) -> None:
+    made = OKPKey.generate_key("Ed25519").as_pem(private=True)
+    fresh = path.with_suffix(f".{os.getpid()}")
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - mode at creation
+        file.write(made)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(fresh, path)  # fails if another process was faster: then its key counts
+    except FileExistsError:
+        pass
+    finally:
+        fresh.unlink()
+
+
+class PublicKeys:
+    """Public keys by name. `holds` is False for a key that nobody vouches for."""
+
+    def __init__(self, jwks: Mapping[str, Any]) -> None:
+        keys = [OKPKey.import_key(dict(key)) for key in jwks["keys"]]
+        self._keys = {key.thumbprint(): key for key in keys}
+
+    def holds(self, name: str, message: bytes, signature: str) -> bool:
+        """Was `message` signed by the key `name`?"""
+        key = self._keys.get(name)
+        if key is None:
+            return False
+        try:
+            key.public_key.verify(bytes.fromhex(signature), message)  # type: ignore[union-attr]  # Ed25519 has `verify`
+        except Exception:  # cryptography raises InvalidSignature, bad hex ValueError: both are a plain no
+            return False
+        return True
+
+    def as_set(self) -> KeySet:
+        return KeySet(list(self._keys.values()))

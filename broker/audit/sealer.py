@@ -1,0 +1,114 @@
+"""The sealer: chains and signs new events every second, outside the store. One at a time; any broker can take over."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import anyio
+import anyio.to_thread
+import msgspec
+import structlog
+
+from broker.audit.chain import GENESIS, Batch, Seal, head_of
+from broker.audit.keys import SigningKey
+from broker.audit.ports import Lease, RawLog, SealHead
+from broker.audit.segments import Segments
+from broker.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+EVERY = 1.0
+BATCH = 5_000
+LEASE = timedelta(seconds=5)
+
+_decode = msgspec.json.Decoder(Seal).decode
+
+
+class Sealer:
+    """Writes the file first and moves the head in the store after: a crash in between seals the same events once more."""
+
+    def __init__(
+        self,
+        log: RawLog,
+        head: SealHead,
+        lease: Lease,
+        segments: Segments,
+        key: SigningKey,
+        *,
+        broker: str,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._log = log
+        self._head = head
+        self._lease = lease
+        self._segments = segments
+        self._key = key
+        self._broker = broker
+        self._clock = clock
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._forever)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+        with anyio.move_on_after(2, shield=True):
+            await self._quietly()
+
+    async def _forever(self) -> None:
+        while True:
+            await self._quietly()
+            await anyio.sleep(EVERY)
+
+    async def _quietly(self) -> None:
+        try:
+            while await self.round() == BATCH:
+                pass
+        except StoreUnavailable:
+            log.warning("sealer.waits", code="store_unavailable")
+        except Exception:
+            log.exception("sealer.failed")
+
+    async def round(self) -> int:
+        """Seal what is new, if this broker holds the lease. Returns how many events."""
+        if not await self._lease.lease("sealer", self._broker, LEASE):
+            return 0
+        before = await self._head.head()
+        seal = _decode(before) if before else None
+        done, link = (seal.last, seal.head) if seal else (0, GENESIS)
+        found = await self._log.raw(done, BATCH)
+        entries = _unbroken(done, found)
+        if not entries:
+            return 0
+        batch = self._sealed(done + 1, link, entries)
+        await anyio.to_thread.run_sync(self._segments.append, batch)
+        await self._head.advance(before, msgspec.json.encode(batch.seal))
+        return len(entries)
+
+    def _sealed(self, first: int, before: str, entries: list[bytes]) -> Batch:
+        seal = Seal(
+            shard=0,
+            first=first,
+            last=first + len(entries) - 1,
+            before=before,
+            head=head_of(before, first, entries),
+            at=self._clock(),
+            key=self._key.name,
+        )
+        signed = msgspec.structs.replace(seal, signature=self._key.sign(seal.statement()))
+        return Batch(signed, tuple(msgspec.Raw(entry) for entry in entries))
+
+
+def _unbroken(after: int, found: Sequence[tuple[int, bytes]]) -> list[bytes]:
+    """Return the entries that follow `after` without a gap: what is missing is never sealed over."""
+    entries: list[bytes] = []
+    for number, entry in found:
+        if number != after + len(entries) + 1:
+            log.error("audit.gap", missing=after + len(entries) + 1, found=number)
+            break
+        entries.append(entry)
+    return entries

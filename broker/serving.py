@@ -1,0 +1,84 @@
+"""The HTTP server in front of the rooms: one socket, one dispatcher, a shutdown that tells everybody who waits."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import signal
+import socket
+from contextlib import suppress
+from types import FrameType
+
+import uvicorn
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+# Seconds that open streams get at shutdown, after they were told.
+GRACEFUL = 4
+
+
+class Front:
+    """Sends each request to the room whose prefix it has. The gateway lies outside Litestar: nothing slow on its road."""
+
+    def __init__(self, routes: dict[str, ASGIApp], otherwise: ASGIApp) -> None:
+        self._routes = tuple(routes.items())
+        self._otherwise = otherwise
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        for prefix, app in self._routes:
+            if path == prefix or path.startswith(prefix + "/"):
+                return await app(scope, receive, send)
+        return await self._otherwise(scope, receive, send)
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, with `stopping` set at the first signal: parked calls answer PENDING, event streams end."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stopping.set()
+        super().handle_exit(sig, frame)
+
+    def stop(self) -> None:
+        """End as at SIGTERM, for whoever runs the broker inside a program."""
+        self.handle_exit(signal.SIGTERM, None)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """Return a bound socket: port 0 takes a free one."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((host, port))
+    listener.listen(4096)
+    listener.setblocking(False)
+    return listener
+
+
+def server(app: ASGIApp, stopping: asyncio.Event, protocol: type[asyncio.Protocol] | str = "httptools") -> Server:
+    """Return a server that is not started: the rooms are opened around it, so it has no lifespan of its own."""
+    config = uvicorn.Config(
+        app,
+        http=protocol,
+        ws="none",
+        lifespan="off",
+        loop="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACEFUL,
+        timeout_keep_alive=75,
+        backlog=4096,
+    )
+    return Server(config, stopping)
+
+
+def raise_file_limit() -> None:
+    """Lift the soft limit of open files to the hard one: every parked call is an open connection."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
