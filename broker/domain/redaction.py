@@ -1,0 +1,280 @@
+"""The one choke point for everything that leaves towards people, logs and outside systems: what is covered, and how.
+
+A rule's `redact` paths cover what the policy says. Values that look like secrets, and values under names of secrets, are
+covered always. A cover tells the length and, from 8 characters on, a keyed fingerprint: equal secrets can be told equal,
+while short ones can't be guessed by trying. Whatever can't be judged is covered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+from collections.abc import Collection, Mapping, Sequence
+from enum import StrEnum
+from functools import lru_cache
+from typing import Any
+
+import jsonpath
+import msgspec
+
+from broker.domain.calls import ToolCall
+from broker.domain.decisions import ApprovalPlan
+from broker.domain.shapes import names_a_secret, spans
+from broker.errors import ConfigInvalid
+
+# The gateway refuses more than 32 levels; deeper data comes from somewhere else and is covered.
+DEPTH = 64
+# Below this many characters a fingerprint would let anyone find the value by trying.
+FINGERPRINTED = 8
+
+# Whatever goes wrong with a path over a hostile document, everything is covered.
+_FAILURES = (jsonpath.JSONPathError, RecursionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
+_STRICT = jsonpath.JSONPathEnvironment(strict=True)
+
+Location = tuple[str | int, ...]
+
+
+class Cause(StrEnum):
+    RULE = "rule"
+    NAME = "name"
+    SHAPE = "shape"
+    FAILED = "failed"
+
+
+class Masked(msgspec.Struct, frozen=True):
+    """One covered place. `path` is its normalized path (RFC 9535) in `{"args": …, "rest": …}`, `text` stands there instead.
+
+    `what` is the rule's path, the member's name or the kind of secret.
+    """
+
+    path: str
+    by: Cause
+    what: str
+    text: str
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One decisive field of a card or page. `label` is the operator's path, `value` agent-written text."""
+
+    label: str
+    value: str
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A call as people may see it. `rest` holds the members of `params` beside name and arguments."""
+
+    arguments: Any
+    rest: dict[str, Any]
+    masked: tuple[Masked, ...]
+    title: str = ""
+    fields: tuple[Field, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[Masked, ...]:
+        """What no rule covers: an eligible approver may uncover each on the request page, by its `path`."""
+        return tuple(item for item in self.masked if item.by in (Cause.NAME, Cause.SHAPE))
+
+    @property
+    def whole(self) -> bool:
+        """Is everything shown but what a rule covers? If not, agent-chosen text is hidden, and this view can't be approved."""
+        return all(item.by is Cause.RULE for item in self.masked)
+
+
+def shown(
+    arguments: Any, redact: Sequence[str], key: bytes, *, rest: Mapping[str, Any] | None = None, uncovered: Collection[str] = ()
+) -> Shown:
+    """Return a redacted copy of the arguments, and what was covered by what.
+
+    `redact` are JSONPaths (RFC 9535) over `{"args": arguments, "rest": rest}`; a path that fails covers everything. `key` makes
+    the fingerprints: at least 16 bytes, else `ConfigInvalid`. `uncovered` are paths from `Shown.secrets` to be left readable.
+    """
+    cover = _Cover({"args": arguments, "rest": dict(rest or {})}, redact, key, uncovered)
+    document = cover.copied()
+    return Shown(document["args"], document["rest"], tuple(cover.masked))
+
+
+def shown_call(call: ToolCall, plan: ApprovalPlan, key: bytes, *, uncovered: Collection[str] = ()) -> Shown:
+    """Return everything of a call that people may see: `shown`, with the title and the decisive fields of the plan."""
+    rest = {name: value for name, value in call.params.items() if name not in ("name", "arguments")}
+    cover = _Cover({"args": call.arguments, "rest": rest}, plan.redact, key, uncovered)
+    document = cover.copied()
+    fields = tuple(Field(path, _picked(document, path)) for path in plan.show)
+    return Shown(document["args"], document["rest"], tuple(cover.masked), cover.scrubbed(plan.title), fields)
+
+
+def covered(text: str, key: bytes) -> str:
+    """Return free text (a reason, an error, a log line) with everything covered that looks like a secret."""
+    return _Cover({}, (), key, ()).text(text, ())
+
+
+def path_of(location: Location) -> str:
+    """Return the normalized path of a location (RFC 9535, section 2.7)."""
+    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f"[{_quoted(part)}]" for part in location)
+
+
+def _quoted(name: str) -> str:
+    inner = json.dumps(name, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
+    return f"'{inner}'"
+
+
+def check_path(path: str) -> str:
+    """Return what is wrong with a `redact` or `show` path, empty when nothing is."""
+    try:
+        _compiled(path if path.startswith("$") else f"$.{path}")
+    except _FAILURES as error:
+        return str(error).splitlines()[0]
+    return ""
+
+
+class _Cover:
+    """One walk over one document. Collects what it covers, and the covered originals for the title."""
+
+    def __init__(self, document: dict[str, Any], redact: Sequence[str], key: bytes, uncovered: Collection[str]) -> None:
+        if len(key) < 16:
+            raise ConfigInvalid("the fingerprint key needs at least 16 bytes")
+        self.masked: list[Masked] = []
+        self._document = document
+        self._key = key
+        self._uncovered = frozenset(uncovered)
+        self._originals: list[str] = []
+        self._ruled = _found(document, redact)
+
+    def copied(self) -> dict[str, Any]:
+        return {name: self._copy(value, (name,), "") for name, value in self._document.items()}
+
+    def _copy(self, value: Any, at: Location, secret: str) -> Any:
+        """`secret` is the nearest member's name around that names a secret, empty where none does."""
+        rule = self._ruled.get(at) if self._ruled is not None else "a path that failed"
+        if rule is not None and value not in ({}, []):
+            return self._mask(value, at, Cause.RULE if self._ruled is not None else Cause.FAILED, rule)
+        if len(at) > DEPTH:
+            return self._mask(value, at, Cause.FAILED, f"more than {DEPTH} levels")
+        if isinstance(value, Mapping):
+            return {self._name(name, at): self._copy(item, (*at, name), _secret(name) or secret) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._copy(item, (*at, index), secret) for index, item in enumerate(value)]
+        return self._scalar(value, at, secret)
+
+    def _scalar(self, value: Any, at: Location, secret: str) -> Any:
+        if value is None or isinstance(value, bool) or (self._uncovered and self._path(at) in self._uncovered):
+            return value
+        if secret and value != "":
+            return self._mask(value, at, Cause.NAME, secret)
+        if isinstance(value, str):
+            return self.text(value, at)
+        looks = isinstance(value, int) and 10**12 < value < 10**19 and spans(str(value))
+        return self._mask(value, at, Cause.SHAPE, looks[0].what) if looks else value
+
+    def _name(self, name: Any, at: Location) -> str:
+        """A member's name can look like a secret as well: it is covered under the path of the object around."""
+        held = not self._uncovered or self._path(at) not in self._uncovered
+        return self.text(str(name), at) if held else str(name)
+
+    def text(self, text: str, at: Location) -> str:
+        """Cover the parts of a text that look like secrets."""
+        parts, end = [], 0
+        for span in spans(text):
+            original = text[span.start : span.end]
+            instead = f"[redacted {len(original)} characters{self._fingerprint(original)}]"
+            self._note(original, at, Cause.SHAPE, span.what, instead)
+            parts += [text[end : span.start], instead]
+            end = span.end
+        return "".join((*parts, text[end:])) if parts else text
+
+    def _mask(self, value: Any, at: Location, by: Cause, what: str) -> str:
+        """Cover a whole value, of any kind."""
+        original = value if isinstance(value, str) else _plain(value)
+        kind = f"{len(value)} members" if isinstance(value, (Mapping, list, tuple)) else f"{len(original)} characters"
+        instead = f"[redacted {kind}{self._fingerprint(original)}]"
+        self._note(original, at, by, what, instead)
+        self._originals += _leaves(value)
+        return instead
+
+    def _note(self, original: str, at: Location, by: Cause, what: str, instead: str) -> None:
+        self.masked.append(Masked(self._path(at), by, what, instead))
+        self._originals.append(original)
+
+    def _path(self, at: Location) -> str:
+        """The path, with members whose own names look like secrets covered."""
+        return path_of(tuple("[redacted]" if isinstance(part, str) and spans(part) else part for part in at))
+
+    def _fingerprint(self, original: str) -> str:
+        if len(original) < FINGERPRINTED:
+            return ""
+        mac = hmac.new(self._key, original.encode("utf-8", "surrogatepass"), hashlib.sha256)
+        return f", fingerprint {mac.hexdigest()[:8]}"
+
+    def scrubbed(self, title: str) -> str:
+        """Return the title without what was covered elsewhere: its template may have named it, and clipped it."""
+        for original in sorted(set(self._originals), key=len, reverse=True):
+            title = _without(title, original)
+        return self.text(title, ())
+
+
+def _found(document: dict[str, Any], redact: Sequence[str]) -> dict[Location, str] | None:
+    """Return location -> rule path of everything that the paths name; None when one of them fails."""
+    found: dict[Location, str] = {}
+    try:
+        for path in redact:
+            found.update((node.parts, path) for node in _compiled(path).finditer(document))
+    except _FAILURES:
+        return None
+    return found
+
+
+def _picked(document: dict[str, Any], path: str) -> str:
+    """Return the text of a decisive field in the covered document."""
+    try:
+        values = _compiled(path if path.startswith("$") else f"$.{path}").findall(document)
+    except _FAILURES:
+        return "(unreadable)"
+    return ", ".join(value if isinstance(value, str) else _plain(value) for value in values) or "(none)"
+
+
+@lru_cache(maxsize=1_024)
+def _compiled(path: str) -> jsonpath.CompoundJSONPath | jsonpath.JSONPath:
+    return _STRICT.compile(path)
+
+
+def _secret(name: Any) -> str:
+    return name if isinstance(name, str) and names_a_secret(name) else ""
+
+
+def _plain(value: Any) -> str:
+    """JSON with sorted names; a mark where there is none."""
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except (RecursionError, TypeError, ValueError):
+        return "(no JSON form)"
+
+
+def _leaves(value: Any) -> list[str]:
+    """The scalars inside a covered value, as a title would print them."""
+    leaves, stack = [], [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, (list, tuple)):
+            stack += item
+        elif item is not None and not isinstance(item, bool):
+            leaves.append(item if isinstance(item, str) else _plain(item))
+    return leaves
+
+
+def _without(title: str, original: str) -> str:
+    """Cut every place that begins like a covered value, for as long as it goes on like it."""
+    head = original[:8]
+    start = title.find(head) if len(head) >= 3 else -1
+    while start >= 0:
+        end = start + _alike(title[start:], original)
+        title = f"{title[:start]}[redacted]{title[end:]}"
+        start = title.find(head, start + len("[redacted]"))
+    return title
+
+
+def _alike(left: str, right: str) -> int:
+    """How many characters both begin with."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))

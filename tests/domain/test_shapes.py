@@ -1,0 +1,100 @@
+"""What looks like a secret, and what does not."""
+
+from time import perf_counter
+
+import pytest
+
+from broker.domain.shapes import Span, names_a_secret, spans
+
+SECRETS = {
+    "JSON Web Token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r",
+    "AWS access key": "AKIAIOSFODNN7EXAMPLE",
+    "GitHub token": "ghp_" + "a1B2" * 9,
+    "GitLab token": "glpat-" + "x" * 20,
+    "Slack token": "xox" + "b-123456789012-abcdefABCDEF",
+    "Stripe key": "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc",
+    "API key": "sk-proj-" + "Ab1_" * 8,
+    "Google key": "AIza" + "Sy" * 17 + "x",
+    "registry token": "npm_" + "a1" * 18,
+    "service token": "hf_" + "Zz" * 17,
+    "card number": "4111 1111 1111 1111",
+}
+
+PARTS = [
+    ("postgres://app:s3cr3t@db/x", "s3cr3t", "password in a URL"),
+    ("Authorization: Bearer abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwx", "authorization"),
+    ("--password=hunter2!; ls", "hunter2!", "assigned secret"),
+    ('{"api_key": "k-123456"}', "k-123456", "assigned secret"),
+    ("AccountKey=" + "Q" * 40 + ";x", "Q" * 40, "storage key"),
+    ("see https://hooks.slack.com/services/T000/B000/XXXXXXXX", "services/T000/B000/XXXXXXXX", "Slack webhook"),
+]
+
+PLAIN = [
+    "",
+    "refund for order A-10293",
+    "4111 1111 1111 1112",
+    "2026-11-24T10:00:00Z",
+    "https://example.com/path?x=1@2",
+    "the password is wrong",
+    "sk-short",
+    "550e8400-e29b-41d4-a716-446655440000",
+    "a" * 5_000,
+]
+
+
+@pytest.mark.parametrize(("what", "secret"), SECRETS.items())
+def test_a_well_known_shape_is_found_inside_text(what: str, secret: str) -> None:
+    assert spans(f"use {secret} please") == (Span(4, 4 + len(secret), what),)
+
+
+@pytest.mark.parametrize(("text", "part", "what"), PARTS)
+def test_only_the_secret_part_of_a_shape_is_covered(text: str, part: str, what: str) -> None:
+    start = text.index(part)
+    assert spans(text) == (Span(start, start + len(part), what),)
+
+
+@pytest.mark.parametrize("text", PLAIN)
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    assert spans(text) == ()
+
+
+def test_nothing_but_key_material_hides_behind_a_private_key_header() -> None:
+    text = "-----BEGIN RSA PRIVATE KEY-----\n" + "MIIE" * 10 + "\n; rm -rf /"
+    (span,) = spans(text)
+    assert text[span.end :] == "; rm -rf /"
+
+
+def test_overlapping_shapes_become_one_span() -> None:
+    text = "password=ghp_" + "a1B2" * 9 + "%x"
+    (span,) = spans(text)
+    assert text[span.start : span.end] == "ghp_" + "a1B2" * 9 + "%x"
+
+
+@pytest.mark.parametrize(
+    "unit", ["password", "password  ", "://a:", "eyJaaaaaa.", "1234 ", "-----BEGIN PRIVATE KEY-----", "bearer ", "3" * 19]
+)
+def test_a_scan_is_linear_in_hostile_text(unit: str) -> None:
+    small, large = unit * (50_000 // len(unit)), unit * (400_000 // len(unit))
+    spans(small)
+    started = perf_counter()
+    spans(small)
+    one = perf_counter() - started
+    started = perf_counter()
+    spans(large)
+    assert perf_counter() - started < 40 * one + 0.2
+
+
+@pytest.mark.parametrize(
+    "name",
+    "password DB_PASSWORD userPassword apiKey API-KEY apikey token access_token clientSecret cvc Authorization private_key sshKey "
+    "credentials X-Api-Key accesstoken".split(),  # noqa: SIM905 - one name a word reads better
+)
+def test_names_of_secrets(name: str) -> None:
+    assert names_a_secret(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "max_tokens", "page_token", "key", "idempotency_key", "author", "secretary", "primary_key", "tokens", "pass"]
+)
+def test_names_of_other_things(name: str) -> None:
+    assert not names_a_secret(name)
