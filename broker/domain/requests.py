@@ -137,12 +137,13 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         self._still(RequestState.PENDING)
         if now >= self.expires_at:
             raise AlreadyResolved(self.id, RequestState.EXPIRED)
-        if review.reviewer in self.call.caller.people:
+        who = review.reviewer.casefold()
+        if who in {person.casefold() for person in self.call.caller.people}:
             raise SelfReview("you asked for this call, or your agent did: somebody else has to review it", request=self.id)
         if review.digest != self.digest:
             raise WrongMove("the review is for other arguments than the request holds", request=self.id)
         for earlier in self.reviews:
-            if earlier.reviewer == review.reviewer:
+            if earlier.reviewer.casefold() == who:
                 raise AlreadyReviewed(self.id, review.reviewer, earlier.verdict)
         if not {*self.plan.groups, *self.escalated} & set(review.groups):
             raise NotAnApprover(f"only members of {', '.join(self.plan.groups)} may review this request", request=self.id)
@@ -185,8 +186,13 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         return self._end(RequestState.REJECTED, now, why=why)
 
     def reopened(self, decision: RequireApproval, reviews: tuple[Review, ...], now: datetime) -> Change:
-        """Ask for what the policy now in force needs beyond the approvals given; `reviews` carry the groups of today."""
+        """Ask for what the policy now in force needs beyond the approvals given; `reviews` carry the groups of today.
+
+        Approvals without the passkey that is now demanded fall away, so that these people can approve again.
+        """
         self._still(RequestState.APPROVED)
+        if decision.plan.step_up:
+            reviews = tuple(review for review in reviews if review.evidence is not None)
         after = self._next(
             state=RequestState.PENDING, plan=decision.plan, reviews=reviews, policy=decision.policy, rules=decision.rules,
             reasons=decision.reasons, release_by=None, decided_by="", expires_at=now + decision.plan.timeout,
@@ -207,6 +213,8 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     def renewed(self, fence: int, now: datetime, *, lease: timedelta) -> Change:
         """Keep the lease while the upstream works. A lease that ran out is not revived."""
         claim = self._held(fence, RequestState.EXECUTING)
+        if now >= claim.lease_until:
+            raise StaleFence("the lease ran out", request=self.id, fence=fence)
         return Change(self._next(claim=msgspec.structs.replace(claim, lease_until=now + lease)), None)
 
     def completed(self, fence: int, now: datetime, answer: bytes, answer_digest: str) -> Change:
@@ -258,8 +266,10 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     def _next(self, **changes: Any) -> ApprovalRequest:
         return msgspec.structs.replace(self, version=self.version + 1, **changes)
 
-    def _ended(self, state: RequestState, now: datetime, *, note: str = "", by: str = "") -> ApprovalRequest:
-        return msgspec.structs.replace(self, state=state, ended_at=now, note=note, decided_by=by or self.decided_by)
+    def _ended(self, state: RequestState, now: datetime, *, note: str = "", by: str | None = None) -> ApprovalRequest:
+        """`by` None keeps who approved it; empty says that nobody ended it."""
+        decided_by = self.decided_by if by is None else by
+        return msgspec.structs.replace(self, state=state, ended_at=now, note=note, decided_by=decided_by)
 
     def _end(self, state: RequestState, now: datetime, *, why: str, by: str = "") -> Change:
         after = self._next()._ended(state, now, note=why, by=by)
