@@ -7,8 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import uvicorn
@@ -34,18 +34,23 @@ def _end_with_parent(server: uvicorn.Server) -> None:
 
 
 @contextmanager
-def running(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> Iterator[str]:
-    """Run `python -m module` and yield the address that it prints; end it on the way out."""
-    command = [sys.executable, "-m", module, *arguments]
+def started(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[str]:
+    """Run a program that says `listening on ADDRESS` in a line of its output; yield the address, end it on the way out."""
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )
     assert process.stdout is not None
     try:
-        line = process.stdout.readline()
-        if not line.startswith(_READY):
-            raise RuntimeError(f"{module} did not start")
-        yield line.removeprefix(_READY).strip()
+        address = next((line.removeprefix(_READY).strip() for line in process.stdout if line.startswith(_READY)), "")
+        if not address:
+            raise RuntimeError(f"{command[-1]} did not start")
+        threading.Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would stop the program
+        yield address
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+
+
+def running(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[str]:
+    """`started` for a module of ours: `python -m module`."""
+    return started([sys.executable, "-m", module, *arguments], env)
