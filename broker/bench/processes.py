@@ -22,10 +22,13 @@ def more_files() -> int:
 
 
 @contextmanager
-def started(command: Sequence[str], *, env: Mapping[str, str] | None = None) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of its own group; at the end it is asked to stop, and killed after 10 s."""
+def started(
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, quiet: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process of its own group: asked to stop at the end, killed after 10 s. `quiet` drops what it says."""
+    out, err = (subprocess.DEVNULL, subprocess.DEVNULL) if quiet else (subprocess.PIPE, None)
     process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | dict(env or {}), start_new_session=True
+        command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=os.environ | dict(env or {}), start_new_session=True
     )
     try:
         yield process
