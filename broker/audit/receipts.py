@@ -1,0 +1,129 @@
+"""Receipts: a signed statement that one call was approved, for the server that runs it (compact JWS, RFC 7515; EdDSA, RFC 8037).
+
+Short-lived and single use. It names the rules and groups, not the people, unless the operator asks for them.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from joserfc import jwt
+from joserfc.errors import JoseError, SecurityWarning
+
+from broker.audit.keys import PublicKeys, SigningKey
+from broker.domain.calls import digest_of
+from broker.domain.requests import ApprovalRequest
+from broker.errors import BrokerError
+
+LASTS = timedelta(minutes=5)
+KIND = "approval-receipt+jwt"
+# Seconds that the clocks of broker and server may differ.
+LEEWAY = 30
+
+
+class ReceiptInvalid(BrokerError):
+    code = "receipt_invalid"
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The claims. `arguments` is the digest over the raw `params.arguments`, `call` over all that was reviewed."""
+
+    iss: str
+    aud: str
+    jti: str
+    iat: int
+    exp: int
+    tool: str
+    call: str
+    arguments: str
+    policy: str
+    rules: tuple[str, ...]
+    groups: tuple[str, ...]
+    definition: str
+    approvers: tuple[str, ...] = ()
+
+
+class Issuer:
+    """Writes receipts with the broker's key."""
+
+    def __init__(self, key: SigningKey, issuer: str, *, name_people: bool = False) -> None:
+        self._key = key
+        self._issuer = issuer
+        self._name_people = name_people
+
+    def receipt(self, request: ApprovalRequest, now: datetime) -> str:
+        """Return the receipt for one claimed request: its id and fence make it single use."""
+        fence = request.claim.fence if request.claim else 0
+        people = tuple(sorted(review.reviewer for review in request.approvals))
+        claims = Receipt(
+            iss=self._issuer,
+            aud=request.call.server,
+            jti=f"{request.id}.{fence}",
+            iat=int(now.timestamp()),
+            exp=int((now + LASTS).timestamp()),
+            tool=request.call.tool,
+            call=request.digest,
+            arguments=digest_of(request.call.arguments),
+            policy=request.policy,
+            rules=request.rules,
+            groups=request.plan.groups,
+            definition=request.definition,
+            approvers=people if self._name_people else (),
+        )
+        header = {"alg": "EdDSA", "kid": self._key.name, "typ": KIND}
+        with _quiet():
+            return jwt.encode(header, msgspec.to_builtins(claims), self._key.jwk, algorithms=["EdDSA"])
+
+
+def checked(
+    token: str, keys: PublicKeys, *, server: str, tool: str, arguments: Mapping[str, Any], now: datetime, issuer: str = ""
+) -> Receipt:
+    """Return a receipt that holds for exactly this call. Raises `ReceiptInvalid`, which says what is wrong.
+
+    `arguments` are the raw ones, before any coercion. Single use is the caller's to keep: by `jti`, until `exp`.
+    """
+    receipt = read(token, keys)
+    wrong = _wrong(receipt, server, tool, int(now.timestamp()), issuer)
+    if wrong:
+        raise ReceiptInvalid(wrong)
+    if receipt.arguments != digest_of(dict(arguments)):
+        raise ReceiptInvalid("the receipt is for other arguments")
+    return receipt
+
+
+def read(token: str, keys: PublicKeys) -> Receipt:
+    """Return what a receipt says, if its signature holds. Raises `ReceiptInvalid`."""
+    try:
+        with _quiet():
+            decoded = jwt.decode(token, keys.as_set(), algorithms=["EdDSA"])
+        if decoded.header.get("typ") != KIND:
+            raise ReceiptInvalid("this is no receipt")
+        return msgspec.convert(decoded.claims, Receipt)
+    except (JoseError, ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
+        raise ReceiptInvalid(f"the receipt does not hold: {type(error).__name__}") from None
+
+
+def _wrong(receipt: Receipt, server: str, tool: str, now: int, issuer: str) -> str:
+    if issuer and receipt.iss != issuer:
+        return "the receipt is from another broker"
+    if receipt.aud != server:
+        return "the receipt is for another server"
+    if receipt.tool != tool:
+        return "the receipt is for another tool"
+    if now > receipt.exp + LEEWAY:
+        return "the receipt has expired"
+    if now < receipt.iat - LEEWAY:
+        return "the receipt is from the future"
+    return ""
+
+
+class _quiet(warnings.catch_warnings):
+    """RFC 9864 deprecates the name EdDSA; servers' libraries do not know the new one yet, so we keep the old."""
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        warnings.simplefilter("ignore", SecurityWarning)
