@@ -69,13 +69,15 @@ class ToolDefinition(msgspec.Struct, frozen=True):
 
     @property
     def input_schema(self) -> dict[str, Any]:
-        schema: dict[str, Any] = self.raw.get("inputSchema") or {}
-        return schema
+        """The schema of the arguments; one that is no object accepts nothing."""
+        schema = self.raw.get("inputSchema", {})
+        return schema if isinstance(schema, dict) else {"not": {}}
 
     @property
     def annotations(self) -> dict[str, Any]:
-        claims: dict[str, Any] = self.raw.get("annotations") or {}
-        return claims
+        """The server's own claims; what is no object claims nothing."""
+        claims = self.raw.get("annotations")
+        return claims if isinstance(claims, dict) else {}
 
     def digest(self) -> str:
         """Return the digest over everything that tells people or models what the tool does."""

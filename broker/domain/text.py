@@ -6,18 +6,21 @@ import unicodedata
 from itertools import groupby
 
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+# Drawn as nothing though their category is a letter, mark or symbol (Unicode: Default_Ignorable_Code_Point, and the
+# empty Braille pattern). Variation selectors alone can carry any hidden message.
+_BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
+    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+)
 
 
 def visible(text: str, *, keep: str = "\n\t") -> str:
-    """Return `text` with control, format, private, unassigned and separator characters written as `\\u{202e}`.
+    """Return `text` with control, format, private, unassigned, separator and blank characters written as `\\u{202e}`.
 
     Nothing else changes: no normalisation, since that would show another text than the one that runs.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(
-        char if char in keep or unicodedata.category(char) not in _HIDDEN else f"\\u{{{ord(char):x}}}" for char in text
-    )
+    return "".join(f"\\u{{{ord(char):x}}}" if _unseen(char, keep) else char for char in text)
 
 
 def segments(text: str, *, keep: str = "\n\t") -> list[tuple[bool, str]]:
@@ -28,9 +31,13 @@ def segments(text: str, *, keep: str = "\n\t") -> list[tuple[bool, str]]:
     if text.isascii() and text.isprintable():
         return [(False, text)] if text else []
     pieces: list[tuple[bool, str]] = []
-    for hidden, run in groupby(text, lambda char: char not in keep and unicodedata.category(char) in _HIDDEN):
+    for hidden, run in groupby(text, lambda char: _unseen(char, keep)):
         pieces.append((hidden, visible("".join(run), keep=keep)))
     return pieces
+
+
+def _unseen(char: str, keep: str) -> bool:
+    return char not in keep and (unicodedata.category(char) in _HIDDEN or ord(char) in _BLANK)
 
 
 def clipped(text: str, limit: int) -> str:
