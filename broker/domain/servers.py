@@ -34,7 +34,8 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     """One guarded server: either `url` or `command`. Secrets in `headers` and `env` are references (`env:NAME`, `file:PATH`).
 
     `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
-    sessions, so a release may go through the broker's own when the caller's is gone.
+    sessions, so a release may go through the broker's own when the caller's is gone. `methods` are requests and
+    notifications outside the protocol's own that may pass.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     trust: Trust = Trust.UNTRUSTED
     per_session: bool = False
     stateless: bool = False
+    methods: tuple[str, ...] = ()
     tools: dict[str, ToolFacts] = msgspec.field(default_factory=dict)
     where: str = ""
 

@@ -1,0 +1,187 @@
+"""The gateway: `/mcp/<server>` as an ASGI app. It works on the envelope, judges calls, and passes everything else through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from datetime import datetime
+
+import msgspec
+import structlog
+
+from broker.domain.calls import Caller
+from broker.domain.servers import Server
+from broker.errors import BrokerError, Malformed, Unauthenticated, UnknownServer
+from broker.gateway.calls import Calls
+from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, encoded, parsed
+from broker.gateway.eras import HANDSHAKE, check_headers, check_method, client_of, may_pass, without_tasks
+from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
+from broker.gateway.heads import Head, check_host, check_media, head_of
+from broker.gateway.holding import Attendances
+from broker.gateway.lists import Edit, tools_shown
+from broker.gateway.lists import without_tasks as tasks_taken_out
+from broker.gateway.passing import Passing
+from broker.gateway.ports import Authenticate, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting
+from broker.gateway.results import rpc_error, status_of
+from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
+from broker.gateway.streams import Sessions, listened
+from broker.gateway.visits import Visit
+
+log = structlog.get_logger()
+
+PREFIX = "/mcp/"
+_NO_MESSAGE = Message({}, "", None, {}, b"")
+
+
+class Gateway:
+    """The ASGI app for every path under `/mcp/`.
+
+    `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
+    be spoken to, without ports. `hold` is in seconds, `body_limit` in bytes. `challenge` is the `WWW-Authenticate` of a 401.
+    """
+
+    def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
+        self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
+        forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
+        hosts: Collection[str], hold: float = 45.0, body_limit: int = 1 << 20, challenge: str = "Bearer",
+    ) -> None:  # fmt: skip
+        self._authenticate = authenticate
+        self._catalogue = catalogue
+        self._judge = judge
+        self._forwarder = forwarder
+        self._hosts = frozenset(host.lower() for host in hosts)
+        self._body_limit = body_limit
+        self._challenge = challenge
+        self._seals = Seals(key)
+        self._passing = Passing(forwarder, self._seals)
+        self._attendances = Attendances(desk)
+        self._sessions = Sessions(desk, forwarder)
+        self._calls = Calls(
+            judge, desk, lines, self._passing, self._attendances, seals=self._seals, schemas=schemas, clock=clock,
+            broker=broker, hold=hold, parking=self._sessions.parked,
+        )  # fmt: skip
+
+    def drain(self) -> None:
+        """Shutdown has begun: everybody who waits is answered PENDING, now, and whoever comes later at once."""
+        self._attendances.drain()
+
+    async def close(self) -> None:
+        """Give up what still waits in the background."""
+        await self._sessions.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one HTTP request. Never raises for what a client or an upstream may send."""
+        exchange, head = Exchange(scope, receive, send), Head()
+        try:
+            head = head_of(scope)
+            await self._served(exchange, head)
+        except ClientGone:
+            return
+        except BrokerError as error:
+            await self._refused(exchange, head, error)
+        except Exception:
+            log.exception("gateway.failed", path=scope["path"])
+            if not exchange.started:
+                await exchange.reply(500, _error(None, {"code": INTERNAL_ERROR, "message": "the broker failed"}))
+
+    async def _served(self, exchange: Exchange, head: Head) -> None:
+        check_host(head, self._hosts)
+        caller = await self._authenticate(head.authorization)
+        server = self._server(exchange.scope["path"].removeprefix(PREFIX), caller)
+        session = self._session(head, caller, server)
+        match exchange.scope["method"]:
+            case "POST":
+                await self._posted(exchange, head, caller, server, session)
+            case "GET":
+                await self._listened(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
+            case "DELETE":
+                await self._sessions.end(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
+            case _:
+                await exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
+
+    def _server(self, name: str, caller: Caller) -> Server:
+        server = self._catalogue(name)
+        if server is None or not caller.may_use(name):
+            raise UnknownServer("there is no such server")
+        return server
+
+    def _session(self, head: Head, caller: Caller, server: Server) -> Session | None:
+        if not head.session:
+            return None
+        session = self._seals.open_session(head.session, caller, server.name)
+        if session is None or self._sessions.ended(server.name, session.upstream):
+            raise Malformed("Session not found", rpc=INVALID_REQUEST, status=404)
+        return session
+
+    # -- POST ---------------------------------------------------------------------------------------------
+
+    async def _posted(
+        self, exchange: Exchange, head: Head, caller: Caller, server: Server, session: Session | None
+    ) -> None:  # fmt: skip
+        check_media(head)
+        message = parsed(await exchange.body(self._body_limit))
+        version = check_headers(head, message)
+        name, release = client_of(message)
+        if name and not session:
+            caller = msgspec.structs.replace(caller, client=name, client_version=release)
+        visit = Visit(exchange, head, server, caller, message, version, session)
+        if message.request:
+            check_method(version, message, server.methods)
+            without_tasks(message)
+            await self._requested(visit)
+        elif message.method and not self._goes_on(visit):
+            await exchange.reply(202)
+        else:
+            await self._passing.post(visit, visit.headers())
+
+    async def _requested(self, visit: Visit) -> None:
+        method = visit.message.method
+        if method == "tools/call":
+            await self._calls.answer(visit)
+            return
+        client = (visit.caller.client, visit.caller.client_version)
+        patient = method == "subscriptions/listen"
+        await self._passing.post(visit, visit.headers(), edit=self._edit(visit), patient=patient, client=client)
+
+    def _edit(self, visit: Visit) -> Edit | None:
+        if visit.message.method in ("initialize", "server/discover"):
+            return tasks_taken_out
+        return self._shown(visit) if visit.message.method == "tools/list" else None
+
+    def _shown(self, visit: Visit) -> Edit:
+        server, caller = visit.server.name, visit.caller
+        return tools_shown(server, lambda tool: self._judge.shows(server, tool, caller), modern=visit.modern)
+
+    def _goes_on(self, visit: Visit) -> bool:
+        """A notification goes on if its revision knows it; the cancelling of a parked call ends here: nothing runs yet."""
+        message = visit.message
+        if not may_pass(visit.version, message.method, visit.server.methods):
+            return False
+        cancelled = message.params.get("requestId")
+        if message.method != "notifications/cancelled" or not isinstance(cancelled, int | str) or not visit.session:
+            return True
+        return not self._attendances.silence((visit.caller.principal, visit.upstream_session, cancelled))
+
+    # -- GET ----------------------------------------------------------------------------------------------
+
+    async def _listened(self, visit: Visit) -> None:
+        if not visit.head.last_event.startswith(EVENT_PREFIX):
+            await listened(visit, self._forwarder, self._shown(visit))
+            return
+        place = self._seals.open_event(visit.head.last_event, visit.caller, visit.server.name)
+        if place is None or place.session != visit.upstream_session:
+            raise Malformed("there is no such event", rpc=INVALID_REQUEST, status=404)
+        await self._calls.resumed(visit, place)
+
+    # -- mistakes -----------------------------------------------------------------------------------------
+
+    async def _refused(self, exchange: Exchange, head: Head, error: BrokerError) -> None:
+        if exchange.started:
+            return
+        modern = head.version not in ("", *HANDSHAKE)
+        headers = [(b"www-authenticate", self._challenge.encode())] if isinstance(error, Unauthenticated) else []
+        body = _error(error.fields.get("id"), rpc_error(error))
+        await exchange.reply(status_of(error, modern=modern), body, headers=headers)
+
+
+def _error(rpc_id: object, error: dict[str, object]) -> bytes:
+    return encoded({"jsonrpc": "2.0", "id": rpc_id, "error": error})

@@ -1,0 +1,175 @@
+"""`tools/call`: judged before anything leaves, then passed, refused or held. And the waiting tool, which is our own."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, assert_never
+
+import msgspec
+
+from broker.approvals.desk import Parked
+from broker.approvals.guard import Admitted
+from broker.domain.calls import ToolCall
+from broker.domain.outcomes import Refused
+from broker.domain.requests import ApprovalRequest, RequestId
+from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
+from broker.gateway.envelope import INVALID_PARAMS, check_judged
+from broker.gateway.holding import Attendances, Hold, Manner
+from broker.gateway.lists import LONGEST_WAIT
+from broker.gateway.parameters import checked_parameters
+from broker.gateway.passing import Passing, as_event
+from broker.gateway.ports import Judge, Lines, Schemas, Waiting
+from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
+from broker.gateway.sessions import Place, Seals
+from broker.gateway.visits import Visit
+from broker.gateway.voices import Voice
+
+# Waits that one caller may have open by the waiting tool.
+MOST_WAITS = 8
+LONGEST_KEY = 200
+KEY = META + "idempotency-key"
+
+Parking = Callable[[Visit, ApprovalRequest], None]
+
+
+class Calls:
+    """Answers `tools/call`."""
+
+    def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
+        self, judge: Judge, desk: Waiting, lines: Lines, passing: Passing, attendances: Attendances, *, seals: Seals,
+        schemas: Schemas, clock: Callable[[], datetime], broker: str, hold: float, parking: Parking,
+    ) -> None:  # fmt: skip
+        self._judge = judge
+        self._desk = desk
+        self._lines = lines
+        self._passing = passing
+        self._attendances = attendances
+        self._seals = seals
+        self._schemas = schemas
+        self._clock = clock
+        self._broker = broker
+        self._hold = hold
+        self._parking = parking
+        self._waits: Counter[str] = Counter()
+
+    async def answer(self, visit: Visit) -> None:
+        """Answer one call. A mistake becomes what the model can read, as long as the answer has not begun otherwise."""
+        try:
+            check_judged(visit.message)
+            if visit.message.params["name"] == WAIT_TOOL:
+                await self._wait(visit)
+            else:
+                await self._judged(visit)
+        except BrokerError as error:
+            await self._failed(visit, error)
+
+    async def _judged(self, visit: Visit) -> None:
+        headers = visit.headers()
+        if visit.head.parameters:
+            headers |= await checked_parameters(visit, self._schemas)
+        verdict = await self._judge.admit(_call_of(visit), visit.origin(self._broker))
+        match verdict:
+            case Admitted():
+                await self._passed(visit, headers, verdict)
+            case Refused():
+                await self._replied(visit, Reply(refused(verdict)))
+            case Parked():
+                self._parking(visit, verdict.request)
+                await self._held(visit, verdict.request, joined=verdict.joined, within=self._hold)
+            case _:
+                assert_never(verdict)
+
+    async def _passed(self, visit: Visit, headers: dict[str, str], admitted: Admitted) -> None:
+        try:
+            await self._passing.post(visit, headers, recorded=admitted.recorded)
+        except BrokerError:
+            await admitted.recorded()
+            raise
+
+    # -- parked -------------------------------------------------------------------------------------------
+
+    async def _held(self, visit: Visit, request: ApprovalRequest, *, joined: bool, within: float) -> None:
+        place = Place(request.id, visit.message.id or "", visit.upstream_session)
+        manner = Manner(
+            within=within,
+            modern=visit.modern,
+            streams=visit.head.takes_stream,
+            event_id="" if visit.modern else self._seals.event(place, visit.caller, visit.server.name),
+            primes=visit.version >= "2025-11-25",
+        )
+        token = visit.message.meta.get("progressToken")
+        voice = Voice(visit.message.id, token if isinstance(token, int | str) else None, first=_first(visit, request))
+        call = (visit.caller.principal, visit.upstream_session, visit.message.id) if visit.upstream_session else None
+        hold = Hold(visit.exchange, request, voice, manner, joined=joined, call=call)
+        await hold.run(self._desk, self._lines, self._attendances, self._clock)
+
+    async def resumed(self, visit: Visit, place: Place) -> None:
+        """Hold a caller that came back by `GET` to the place where it waited. Raises `UnknownRequest`."""
+        request = await self._desk.fetched(place.request, visit.caller)
+        manner = Manner(
+            within=self._hold, commit_after=0.0, event_id=self._seals.event(place, visit.caller, visit.server.name), primes=True
+        )
+        voice = Voice(place.rpc_id, None, first=request.origin.rpc_id == place.rpc_id and request.origin.session == place.session)
+        hold = Hold(visit.exchange, request, voice, manner, joined=False)
+        await hold.run(self._desk, self._lines, self._attendances, self._clock)
+
+    # -- the waiting tool ---------------------------------------------------------------------------------
+
+    async def _wait(self, visit: Visit) -> None:
+        arguments = visit.message.params.get("arguments", {})
+        wanted, within = arguments.get("request_id"), arguments.get("wait_seconds", LONGEST_WAIT)
+        if not isinstance(wanted, str) or isinstance(within, bool) or not isinstance(within, int | float):
+            raise Malformed("`request_id` has to be a string, `wait_seconds` a number", rpc=INVALID_PARAMS)
+        request = await self._desk.fetched(RequestId(wanted), visit.caller)
+        if request.call.server != visit.server.name:
+            raise UnknownRequest(wanted)
+        with self._waiting(visit.caller.principal):
+            await self._held(visit, request, joined=False, within=min(max(within, 0.0), LONGEST_WAIT))
+
+    @contextmanager
+    def _waiting(self, principal: str) -> Iterator[None]:
+        if self._waits[principal] >= MOST_WAITS:
+            raise TooMany(f"this caller already waits {MOST_WAITS} times: let one of them end first")
+        self._waits[principal] += 1
+        try:
+            yield
+        finally:
+            self._waits[principal] -= 1
+            if not self._waits[principal]:
+                del self._waits[principal]
+
+    # -- answers of our own -------------------------------------------------------------------------------
+
+    async def _replied(self, visit: Visit, reply: Reply) -> None:
+        await visit.exchange.reply(reply.status(modern=visit.modern), reply.encoded(visit.message.id))
+
+    async def _failed(self, visit: Visit, error: BrokerError) -> None:
+        reply, exchange = failed(error), visit.exchange
+        if exchange.started:
+            await exchange.write(as_event(reply.encoded(visit.message.id)))
+            await exchange.write(b"", more=False)
+            return
+        status = status_of(error, modern=visit.modern) if reply.error is not None else 200
+        await exchange.reply(status, reply.encoded(visit.message.id))
+
+
+def _call_of(visit: Visit) -> ToolCall:
+    message = visit.message
+    key = message.meta.get(KEY, "")
+    if not isinstance(key, str) or len(key) > LONGEST_KEY:
+        raise Malformed(f"`{KEY}` has to be a string of at most {LONGEST_KEY} characters", rpc=INVALID_PARAMS)
+    params: dict[str, Any] = {name: value for name, value in message.params.items() if name != "_meta"}
+    client, version = (visit.session.client, visit.session.version) if visit.session else ("", "")
+    caller = msgspec.structs.replace(
+        visit.caller, client=visit.caller.client or client, client_version=visit.caller.client_version or version
+    )
+    return ToolCall(visit.server.name, message.params["name"], params, caller, key)
+
+
+def _first(visit: Visit, request: ApprovalRequest) -> bool:
+    """Is this the caller whose session and id the release goes under? Only it may be asked by the server."""
+    origin = request.origin
+    return origin.session == visit.upstream_session and origin.rpc_id == visit.message.id and origin.era == visit.version

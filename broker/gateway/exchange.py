@@ -1,0 +1,120 @@
+"""One HTTP exchange over ASGI: read the body within its limit, answer once, or keep a stream open and notice who left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+
+from broker.errors import Malformed
+from broker.gateway.envelope import INVALID_REQUEST
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON = b"application/json"
+STREAM = b"text/event-stream"
+# Seconds that a body may take to arrive, and after which a running exchange watches for its client's leaving: most calls
+# are answered before, and a watcher costs a task.
+BODY_WITHIN = 30.0
+WATCH_AFTER = 0.1
+
+
+class ClientGone(Exception):
+    """The client closed its connection before its message was whole: there is nobody to answer."""
+
+
+class Exchange:
+    """One request and its one answer."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self._receive = receive
+        self._send = send
+        self.started = False
+        self.gone = False
+
+    async def body(self, limit: int) -> bytes:
+        """Return the request's body. Raises `Malformed` beyond `limit` bytes or 30 s, `ClientGone`."""
+        message = await self._receive()
+        if message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            self._within(body, limit)
+            return body
+        with anyio.move_on_after(BODY_WITHIN):
+            return await self._rest(message, limit)
+        raise Malformed("the body did not arrive in time", rpc=INVALID_REQUEST, status=408)
+
+    async def _rest(self, message: MutableMapping[str, Any], limit: int) -> bytes:
+        body = bytearray()
+        while True:
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            body += message.get("body", b"")
+            self._within(body, limit)
+            if not message.get("more_body"):
+                return bytes(body)
+            message = await self._receive()
+
+    def _within(self, body: bytes | bytearray, limit: int) -> None:
+        if len(body) > limit:
+            raise Malformed(f"the body is larger than {limit} bytes", rpc=INVALID_REQUEST, status=413)
+
+    # -- answering ----------------------------------------------------------------------------------------
+
+    async def reply(self, status: int, body: bytes = b"", *, media: bytes = JSON, headers: Sequence[Header] = ()) -> None:
+        """Answer whole, at once."""
+        length = [(b"content-length", b"%d" % len(body))] if status != 204 else []
+        told = [(b"content-type", media), *length] if body else length
+        await self.start(status, [*told, *headers])
+        await self.write(body, more=False)
+
+    async def stream(self, headers: Sequence[Header] = (), status: int = 200) -> None:
+        """Begin a stream of server-sent events."""
+        about = [(b"content-type", STREAM), (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
+        await self.start(status, [*about, *headers])
+
+    async def start(self, status: int, headers: Sequence[Header]) -> None:
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    async def write(self, body: bytes, *, more: bool = True) -> None:
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    # -- who left -----------------------------------------------------------------------------------------
+
+    async def left(self) -> None:
+        """Return when the client closes its connection."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+
+    @contextmanager
+    def until_gone(self) -> Iterator[None]:
+        """End what is inside when the client leaves: its connection to the upstream closes, which cancels there."""
+        task = asyncio.current_task()
+        watchers: list[asyncio.Task[None]] = []
+
+        def watch() -> None:
+            watchers.append(asyncio.ensure_future(self._cancel_when_gone(task)))
+
+        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, watch)
+        try:
+            yield
+        except asyncio.CancelledError:
+            if task is None or not self.gone or task.uncancel() > 0:
+                raise
+        finally:
+            timer.cancel()
+            for watcher in watchers:
+                watcher.cancel()
+
+    async def _cancel_when_gone(self, task: asyncio.Task[Any] | None) -> None:
+        await self.left()
+        if task is not None:
+            task.cancel()

@@ -1,0 +1,105 @@
+"""The head of a request: the headers that mean something here, each at most once, and whether the host may be spoken to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import msgspec
+
+from broker.errors import Forbidden, Malformed
+from broker.gateway.envelope import HEADER_MISMATCH, INVALID_REQUEST
+
+_PARAMETER = b"mcp-param-"
+_READ = {
+    b"authorization": "authorization",
+    b"host": "host",
+    b"origin": "origin",
+    b"content-type": "media",
+    b"accept": "accept",
+    b"mcp-protocol-version": "version",
+    b"mcp-method": "method",
+    b"mcp-name": "name",
+    b"mcp-session-id": "session",
+    b"last-event-id": "last_event",
+    b"traceparent": "trace",
+}
+
+
+class Head(msgspec.Struct):
+    """What a request's headers say. None or empty: the header is missing. `parameters` are the `mcp-param-…` headers."""
+
+    authorization: str | None = None
+    host: str = ""
+    origin: str = ""
+    media: str = ""
+    accept: str = ""
+    version: str = ""
+    method: str | None = None
+    name: str | None = None
+    session: str = ""
+    last_event: str = ""
+    trace: str = ""
+    parameters: dict[str, str] = {}
+
+    @property
+    def takes_stream(self) -> bool:
+        return "text/event-stream" in self.accept or "*/*" in self.accept
+
+    def onward(self, session: str) -> dict[str, str]:
+        """Return the headers that go upstream: MCP's own and nothing else, never a credential. Without the parameters."""
+        headers = {"accept": self.accept or "application/json, text/event-stream"}
+        if self.version:
+            headers["mcp-protocol-version"] = self.version
+        if self.method is not None:
+            headers["mcp-method"] = self.method
+        if self.name is not None:
+            headers["mcp-name"] = self.name
+        if session:
+            headers["mcp-session-id"] = session
+        if self.last_event:
+            headers["last-event-id"] = self.last_event
+        return headers
+
+
+def head_of(scope: Mapping[str, Any]) -> Head:
+    """Return the head of an ASGI request. Raises `Malformed` for a header that came twice and could be read in two ways."""
+    head = Head()
+    seen: set[str] = set()
+    parameters: dict[str, str] = {}
+    for key, value in scope["headers"]:
+        name = _READ.get(key)
+        if name is not None:
+            if name in seen:
+                raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)
+            seen.add(name)
+            setattr(head, name, value.decode("latin-1"))
+        elif key.startswith(_PARAMETER):
+            parameter = key.decode("latin-1")
+            if parameter in parameters:
+                raise Malformed(f"the header {parameter} came twice", rpc=HEADER_MISMATCH)
+            parameters[parameter] = value.decode("latin-1")
+    head.parameters = parameters
+    return head
+
+
+def check_host(head: Head, hosts: Collection[str]) -> None:
+    """Raises `Forbidden` for a Host or Origin that is not ours: a page elsewhere must not speak to a broker on loopback."""
+    if _name(head.host) not in hosts:
+        raise Forbidden("this host name is not served here", status=403)
+    if head.origin and _name(head.origin.partition("://")[2]) not in hosts:
+        raise Forbidden("pages of this origin may not speak to the broker", status=403)
+
+
+def check_media(head: Head) -> None:
+    """Raises `Malformed` unless the body is said to be JSON: a form of another site could send anything else."""
+    if head.media.partition(";")[0].strip().lower() != "application/json":
+        raise Malformed("the content type has to be application/json", rpc=INVALID_REQUEST, status=415)
+
+
+def _name(authority: str) -> str:
+    """Return the host of `host:port` in lower case; brackets of an IPv6 address stay."""
+    end = authority.rfind(":")
+    if end > authority.rfind("]"):
+        authority = authority[:end]
+    return authority.lower()

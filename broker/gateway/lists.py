@@ -1,0 +1,83 @@
+"""Answers that are looked into on their way out: lists of tools, and what a server says that it can do.
+
+A list shows what the policy might let this caller call, and our own waiting tool. An upstream's tasks are taken out of its
+capabilities: they would belong to the broker, and not to the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+
+from broker.gateway.eras import TASKS
+from broker.gateway.results import WAIT_TOOL
+
+log = structlog.get_logger()
+
+Json = dict[str, Any]
+Edit = Callable[[Json], Json]
+"""Takes the `result` of an answer and returns what the caller gets."""
+
+# Milliseconds a client may keep a list: a changed policy has to show.
+LONGEST_KEPT = 30_000
+LONGEST_WAIT = 45
+
+WAIT = {
+    "name": WAIT_TOOL,
+    "title": "Wait for an approval",
+    "description": (
+        "Waits for the people who were asked to approve an earlier call that answered PENDING, and returns that call's result. "
+        "Harmless: it never runs anything by itself and may be called again and again."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "request_id": {"type": "string", "description": "The id that the PENDING answer gave."},
+            "wait_seconds": {"type": "number", "minimum": 0, "maximum": LONGEST_WAIT, "default": LONGEST_WAIT},
+        },
+        "required": ["request_id"],
+    },
+    "annotations": {"readOnlyHint": True, "destructiveHint": False, "idempotentHint": True, "openWorldHint": False},
+}
+
+
+def tools_shown(server: str, shows: Callable[[str], bool], *, modern: bool) -> Edit:
+    """Return the edit of a page of `tools/list`. Private and short-lived, since it holds for this caller and policy."""
+
+    def edit(result: Json) -> Json:
+        tools = result.get("tools")
+        if not isinstance(tools, list):
+            return result
+        if any(_name(tool) == WAIT_TOOL for tool in tools):
+            log.warning("gateway.tool_dropped", server=server, tool=WAIT_TOOL)
+        shown = [tool for tool in tools if _name(tool) != WAIT_TOOL and shows(_name(tool))]
+        if not result.get("nextCursor"):
+            shown.append(WAIT)
+        result["tools"] = shown
+        return _kept_private(result) if modern else result
+
+    return edit
+
+
+def without_tasks(result: Json) -> Json:
+    """The edit of `initialize` and `server/discover`."""
+    capabilities = result.get("capabilities")
+    if isinstance(capabilities, dict):
+        capabilities.pop("tasks", None)
+        if isinstance(extensions := capabilities.get("extensions"), dict):
+            extensions.pop(TASKS, None)
+    return result
+
+
+def _kept_private(result: Json) -> Json:
+    told = result.get("ttlMs")
+    result["ttlMs"] = min(told, LONGEST_KEPT) if isinstance(told, int | float) else 0
+    result["cacheScope"] = "private"
+    return result
+
+
+def _name(tool: Any) -> str:
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name if isinstance(name, str) else ""

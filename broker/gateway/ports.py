@@ -1,0 +1,121 @@
+"""What the gateway needs from outside, as Protocols: who calls, what may pass, where it is parked, and the way out.
+
+The guard, the desk and the releaser of `approvals/` fit the middle three as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from broker.approvals.desk import Parked
+from broker.approvals.guard import Admitted
+from broker.approvals.releaser import Line
+from broker.domain.calls import Caller, ToolCall
+from broker.domain.outcomes import Outcome, Refused
+from broker.domain.requests import ApprovalRequest, Origin, RequestId
+from broker.domain.servers import Server
+
+
+class Authenticate(Protocol):
+    async def __call__(self, authorization: str | None) -> Caller:
+        """Return who is behind an `Authorization` header. Raises `Unauthenticated`, `StoreUnavailable`."""
+        ...
+
+
+class Judge(Protocol):
+    async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked: ...
+
+    def shows(self, server: str, tool: str, caller: Caller) -> bool: ...
+
+
+class Attending(Protocol):
+    async def outcome(self, within: float) -> Outcome:
+        """Wait up to `within` seconds for the end; StillPending when it has not come."""
+        ...
+
+
+class Waiting(Protocol):
+    """The desk's side for agents."""
+
+    def attend(self, request: ApprovalRequest) -> AbstractContextManager[Attending]: ...
+
+    async def fetched(self, request_id: RequestId, caller: Caller) -> ApprovalRequest: ...
+
+    async def delivered(self, request_id: RequestId) -> None: ...
+
+
+class Lines(Protocol):
+    def attach(self, request_id: RequestId) -> AbstractContextManager[Line]: ...
+
+
+Catalogue = Callable[[str], Server | None]
+"""The guarded server of that name, None where there is none."""
+
+Schemas = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
+"""The input schema of a server's tool as last probed, None where it is not known."""
+
+
+class Event(Protocol):
+    """One whole server-sent event. `raw` is all of it as it goes on the wire, its blank line included; `data` may be empty."""
+
+    @property
+    def raw(self) -> bytes: ...
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def data(self) -> bytes: ...
+
+
+class Answer(Protocol):
+    """What an upstream answered. `media` is the bare content type in lower case, empty where there is no body.
+
+    `session` is the upstream's own `Mcp-Session-Id`, empty where it sent none. `close` must be called, also twice.
+    """
+
+    @property
+    def status(self) -> int: ...
+
+    @property
+    def media(self) -> str: ...
+
+    @property
+    def session(self) -> str: ...
+
+    @property
+    def allow(self) -> str:
+        """The `Allow` header of a 405."""
+        ...
+
+    @property
+    def length(self) -> int | None:
+        """Bytes of the body, None where the upstream did not say."""
+        ...
+
+    async def read(self) -> bytes:
+        """Return the whole body. Raises `OutcomeLost` when it breaks off."""
+        ...
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `OutcomeLost` when it breaks off."""
+        ...
+
+    def events(self) -> AsyncIterator[Event]:
+        """Whole events as they come; half a one at the end is left out. Raises `OutcomeLost` when the stream breaks off."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Forwarder(Protocol):
+    async def forward(self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False) -> Answer:
+        """Send one message (`POST`), open a stream (`GET`) or end a session (`DELETE`), and return once the head is here.
+
+        `headers` are MCP's own, in lower case, with the upstream's session id; the implementation adds the upstream's
+        credentials. `body` is one JSON-RPC message. `patient`: the answer may stay silent for any time.
+        Raises `UnknownServer`, `UpstreamUntouched` when nothing was sent, `OutcomeLost` when it is not known.
+        """
+        ...

@@ -1,0 +1,53 @@
+"""One message on its way through the gateway: who sent it, to which server, in which revision and session."""
+
+from __future__ import annotations
+
+import re
+import secrets
+
+import msgspec
+
+from broker.domain.calls import Caller
+from broker.domain.requests import Origin
+from broker.domain.servers import Server
+from broker.gateway.envelope import Message
+from broker.gateway.eras import MODERN
+from broker.gateway.exchange import Exchange
+from broker.gateway.heads import Head
+from broker.gateway.sessions import Session
+
+_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+class Visit(msgspec.Struct, frozen=True):
+    """Everything that is known once head and body agree. `session` is None outside a session of the older era."""
+
+    exchange: Exchange
+    head: Head
+    server: Server
+    caller: Caller
+    message: Message
+    version: str
+    session: Session | None = None
+
+    @property
+    def modern(self) -> bool:
+        return self.version == MODERN
+
+    @property
+    def upstream_session(self) -> str:
+        return self.session.upstream if self.session else ""
+
+    def headers(self) -> dict[str, str]:
+        """The headers that go upstream."""
+        return {"content-type": "application/json", **self.head.onward(self.upstream_session)}
+
+    def origin(self, broker: str) -> Origin:
+        trace = _TRACE.fullmatch(self.head.trace)
+        return Origin(
+            era=self.version,
+            session=self.upstream_session,
+            rpc_id=self.message.id,
+            broker=broker,
+            trace=trace[1] if trace else secrets.token_hex(16),
+        )
