@@ -1,0 +1,179 @@
+"""The audit log: numbered without gaps in the store, on disk while the store is away, and never twice."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
+from itertools import groupby, islice
+
+import msgspec
+import structlog
+
+from broker.domain.events import Entry, Event, decode_event, encode_event
+from broker.errors import StoreUnavailable, VersionConflict
+from broker.store import keys
+from broker.store.connection import Argument, Commands
+from broker.store.health import Pulse
+from broker.store.scripts import load
+from broker.store.spool import Spool, Spooled, SpoolFile
+
+log = structlog.get_logger()
+
+APPEND = load("append")
+BATCH = 256
+LANE_KEPT = 30 * 24 * 3600
+DOUBTS = 10_000
+DRAIN = 1.0
+
+
+class _Lane:
+    """Where one writer stands. After a write whose reply was lost it is left, and a new one begun."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name or secrets.token_hex(8)
+        self.position = 0
+
+
+class Audit:
+    """`AuditLog` on Redis. Appends that come while one write is under way go together in the next."""
+
+    def __init__(self, commands: Commands, spool: Spool, pulse: Pulse, *, broker: str) -> None:
+        self._commands = commands
+        self._spool = spool
+        self._pulse = pulse
+        self._broker = broker
+        self._lane = _Lane()
+        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
+        self._filled = asyncio.Event()
+        self._doubtful: OrderedDict[int, tuple[Event, str, int]] = OrderedDict()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._write_on()), asyncio.create_task(self._drain_on())]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fail(self._waiting, "the store was closed")
+        await self._spool.close()
+
+    async def append(self, event: Event) -> None:
+        """Durable when it returns. Raises `StoreUnavailable`: then the same event object may be given to `spool`."""
+        done = asyncio.get_running_loop().create_future()
+        self._waiting.append((event, done))
+        self._filled.set()
+        await done
+
+    async def spool(self, event: Event) -> None:
+        """Keep an event on disk while the store is away; it is appended when the store is back.
+
+        An event whose `append` failed is not written twice, even if that write was carried out and only its reply lost.
+        """
+        _, lane, position = self._doubtful.pop(id(event), (event, "", 0))
+        await self._spool.put(Spooled(self._stamped(event), lane, position))
+
+    async def read(self, after: int, limit: int) -> Sequence[Entry]:
+        """Entries with numbers above `after`, in order."""
+        rows = await self._commands.run("XRANGE", keys.audit(), f"{after + 1}-0", "+", "COUNT", limit)
+        return [Entry(int(name.split(b"-", 1)[0]), decode_event(fields[1])) for name, fields in rows]
+
+    async def last(self) -> int:
+        """The highest number given; 0 when there is none."""
+        return int(await self._commands.run("GET", keys.audit_number()) or 0)
+
+    # -- writing ------------------------------------------------------------------------------------------
+
+    async def _write_on(self) -> None:
+        while True:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._waiting:
+                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+                await self._write(batch)
+
+    async def _write(self, batch: list[tuple[Event, asyncio.Future[None]]]) -> None:
+        lane, reached = self._lane, self._lane.position + len(batch)
+        events = [encode_event(self._stamped(event)) for event, _ in batch]
+        try:
+            if not await self._appended(lane, reached, events):
+                lane = self._lane = _Lane()  # the store has forgotten it: idle for a month, or emptied
+                reached = len(batch)
+                await self._appended(lane, reached, events)
+        except StoreUnavailable as error:
+            self._lane = _Lane()
+            self._doubt(batch, lane.name, reached)
+            rest, self._waiting = self._waiting, []
+            self._fail(batch + rest, error.message)
+        else:
+            for _, done in batch:
+                if not done.done():
+                    done.set_result(None)
+
+    async def _appended(self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None) -> bool:
+        names = [keys.audit(), keys.audit_number(), keys.audit_lane(lane.name)]
+        arguments: list[Argument] = [lane.position, reached, LANE_KEPT, doubt[1] if doubt else ""]
+        if doubt:
+            names.append(keys.audit_lane(doubt[0]))
+        done: bool = await self._commands.script(APPEND, names, [*arguments, *events]) == b"done"
+        if done:
+            lane.position = reached
+        return done
+
+    def _stamped(self, event: Event) -> Event:
+        return event if event.broker else msgspec.structs.replace(event, broker=self._broker)
+
+    def _doubt(self, batch: list[tuple[Event, asyncio.Future[None]]], lane: str, reached: int) -> None:
+        for event, _ in batch:
+            self._doubtful[id(event)] = (event, lane, reached)
+        while len(self._doubtful) > DOUBTS:
+            self._doubtful.popitem(last=False)
+
+    @staticmethod
+    def _fail(batch: list[tuple[Event, asyncio.Future[None]]], why: str) -> None:
+        for _, done in batch:
+            if not done.done():
+                done.set_exception(StoreUnavailable(why))
+
+    # -- draining the spool -------------------------------------------------------------------------------
+
+    async def _drain_on(self) -> None:
+        while True:
+            if self._pulse.up:
+                with suppress(StoreUnavailable, VersionConflict):
+                    await self.drain()
+            await asyncio.sleep(DRAIN)
+
+    async def drain(self) -> int:
+        """Append what lies on disk, ours and what dead processes left. Returns how many lines that were."""
+        drained = 0
+        for file in self._spool.found():
+            try:
+                drained += await self._drain(file)
+            finally:
+                self._spool.release(file)
+        return drained
+
+    async def _drain(self, file: SpoolFile) -> int:
+        lane = _Lane(file.lane)
+        before = lane.position = int(await self._commands.run("GET", keys.audit_lane(lane.name)) or 0)
+        lines = file.lines(before)
+        while chunk := list(islice(lines, BATCH)):
+            for doubt, group in groupby(chunk, key=_doubt_of):
+                await self._drain_group(lane, list(group), doubt)
+        await self._spool.retire(file, lane.position)
+        if lane.position > before:
+            log.info("spool.drained", events=lane.position - before)
+        return lane.position - before
+
+    async def _drain_group(self, lane: _Lane, group: Sequence[Spooled | None], doubt: tuple[str, int] | None) -> None:
+        events = [encode_event(line.event) for line in group if line is not None]
+        if not await self._appended(lane, lane.position + len(group), events, doubt):
+            raise VersionConflict("an earlier drain of this file came through after all: look again where it stands")
+
+
+def _doubt_of(line: Spooled | None) -> tuple[str, int] | None:
+    return (line.lane, line.position) if line is not None and line.lane else None

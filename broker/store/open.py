@@ -1,0 +1,93 @@
+"""Opens the store: the embedded one or a given server, with all its parts, for the wiring."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from broker.errors import ConfigInvalid
+from broker.store import keys
+from broker.store.audit import Audit
+from broker.store.changes import ChangeStream
+from broker.store.clock import Clock
+from broker.store.connection import Commands
+from broker.store.embedded import Embedded
+from broker.store.health import Pulse
+from broker.store.requests import Requests
+from broker.store.spool import Spool
+
+OLDEST = (6, 2)
+
+
+@dataclass(frozen=True)
+class Store:
+    """All parts of an open store. `clock()` is its time; `url` leads other processes to it."""
+
+    requests: Requests
+    changes: ChangeStream
+    audit: Audit
+    health: Pulse
+    clock: Clock
+    url: str
+
+
+@asynccontextmanager
+async def open_store(
+    url: str | None = None,
+    *,
+    data: Path,
+    broker_id: str,
+    keep_answers: timedelta = timedelta(minutes=15),
+    redis_bin: str = "",
+) -> AsyncIterator[Store]:
+    """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
+
+    Raises `ConfigInvalid` when the server is too old, holds another format, or can't be started for want of a binary,
+    `StoreUnavailable` when it does not answer.
+    """
+    async with AsyncExitStack() as closing:
+        pulse = Pulse()
+        if url is None:
+            embedded = Embedded(data, redis_bin)
+            closing.push_async_callback(embedded.stop)
+            await embedded.start()
+            url = embedded.url
+            closing.push_async_callback(_ended, asyncio.create_task(embedded.watch(pulse)))
+        name = f"approval-broker:{broker_id}"
+        commands = Commands(url, name, pulse.seen)
+        closing.push_async_callback(commands.stop)
+        commands.start()
+        await _check(commands)
+        closing.push_async_callback(pulse.stop)
+        await pulse.start(commands, broker_id)
+        changes = ChangeStream(url, name)
+        closing.push_async_callback(changes.stop)
+        await changes.start()
+        audit = Audit(commands, Spool(data), pulse, broker=broker_id)
+        closing.push_async_callback(audit.stop)
+        audit.start()
+        requests = Requests(commands, broker=broker_id, keep_answers=keep_answers)
+        yield Store(requests, changes, audit, pulse, pulse.clock, url)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _check(commands: Commands) -> None:
+    """Refuse a server that is too old, and a store that another format of ours has written."""
+    info: bytes = await commands.run("INFO", "server")
+    told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
+    version = tuple(int(part) for part in told["redis_version"].split(".")[:2])
+    if version < OLDEST:
+        raise ConfigInvalid(f"the store is version {told['redis_version']}: Redis 6.2 or Valkey is the oldest that will do")
+    ours = (str(keys.FORMAT).encode(), str(keys.SHARDS).encode())
+    await commands.run_all(("HSETNX", keys.meta(), "format", ours[0]), ("HSETNX", keys.meta(), "shards", ours[1]))
+    if tuple(await commands.run("HMGET", keys.meta(), "format", "shards")) != ours:
+        raise ConfigInvalid("the store was written by another version of the broker, or with another number of shards")
