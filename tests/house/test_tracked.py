@@ -37,3 +37,9 @@ def test_the_patterns_find_what_they_are_for() -> None:
 
 def test_no_large_file_is_tracked(root: Path, tracked: list[Path]) -> None:
     assert [str(path) for path in tracked if (root / path).stat().st_size > 512 << 10] == []
+
+
+def test_what_others_wrote_is_named_in_the_notices(root: Path, tracked: list[Path]) -> None:
+    notices = (root / "THIRD_PARTY_NOTICES").read_text()
+    vendored = [path.name for path in tracked if "vendor" in path.parts]
+    assert [name for name in vendored if name not in notices and name != "htmx.LICENSE"] == []
