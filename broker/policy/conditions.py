@@ -1,0 +1,176 @@
+"""CEL conditions: the typed environment, compilation with places, and one careful way to ask.
+
+The engine returns errors as values whose `.value()` is a truthy text: only `ask` may read an answer.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+from cel_expr_python import cel  # type: ignore[import-untyped]  # ships stubs without py.typed
+from cel_expr_python.ext import ext_math, ext_optional, ext_strings  # type: ignore[import-untyped]  # as above
+
+from broker.policy import functions
+from broker.policy.cel_text import tokens
+from broker.policy.sql import sql_kinds
+
+_T = cel.Type
+_LONGEST = 20_000
+_PLACE = re.compile(r"<input>:(\d+):(\d+): (.*)")
+
+VARIABLES: Mapping[str, cel.Type] = {
+    "args": _T.Map(_T.STRING, _T.DYN),
+    "caller.user": _T.STRING,
+    "caller.workload": _T.STRING,
+    "caller.groups": _T.List(_T.STRING),
+    "client.name": _T.STRING,
+    "client.version": _T.STRING,
+    "server.name": _T.STRING,
+    "server.trust": _T.STRING,
+    "tool.name": _T.STRING,
+    "tool.known": _T.BOOL,
+    "tool.read_only": _T.BOOL,
+    "tool.destructive": _T.BOOL,
+    "tool.idempotent": _T.BOOL,
+    "tool.open_world": _T.BOOL,
+    "env": _T.STRING,
+    "now": _T.TIMESTAMP,
+}
+
+_FUNCTIONS = (
+    ("email_domain", _T.STRING, (_T.STRING,), functions.email_domain),
+    ("path_within", _T.BOOL, (_T.STRING, _T.STRING), functions.path_within),
+    ("host", _T.STRING, (_T.STRING,), functions.host),
+    ("cidr_contains", _T.BOOL, (_T.STRING, _T.STRING), functions.cidr_contains),
+    ("sql_kinds", _T.List(_T.STRING), (_T.STRING,), sql_kinds),
+)
+
+
+class Answer(Enum):
+    NO = "no"
+    YES = "yes"
+    ERROR = "error"
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """What is wrong with a condition, at a line and column of its source, both counted from 1."""
+
+    line: int
+    column: int
+    message: str
+    mend: str = ""
+
+
+class Vocabulary(msgspec.Struct, frozen=True):
+    """The types of a policy's own names: constants by type word, and its counters."""
+
+    consts: tuple[tuple[str, str], ...] = ()
+    counters: tuple[str, ...] = ()
+
+
+_WORDS = {"bool": _T.BOOL, "int": _T.INT, "float": _T.DOUBLE, "str": _T.STRING}
+
+
+def type_word(value: Any) -> str:
+    """The type of a constant as a word: `float`, or `[str]` for a list."""
+    return f"[{type(value[0]).__name__}]" if isinstance(value, tuple) else type(value).__name__
+
+
+def _type(word: str) -> cel.Type:
+    return _T.List(_WORDS[word[1:-1]]) if word.startswith("[") else _WORDS[word]
+
+
+@lru_cache(maxsize=32)
+def environment(vocabulary: Vocabulary) -> cel.Env:
+    """Return the CEL environment for a policy with these names."""
+    own = {f"consts.{name}": _type(word) for name, word in vocabulary.consts}
+    sums = {f"counters.{name}": _T.DOUBLE for name in vocabulary.counters}
+    declared = [
+        cel.FunctionDecl(name, [cel.Overload(name, return_type=result, parameters=list(takes), impl=call)])
+        for name, result, takes, call in _FUNCTIONS
+    ]
+    extensions = [ext_strings.ExtStrings(), ext_optional.ExtOptional(), ext_math.ExtMath()]
+    return cel.NewEnv(variables={**VARIABLES, **own, **sums}, functions=declared, extensions=extensions)
+
+
+@lru_cache(maxsize=16_384)
+def compiled(vocabulary: Vocabulary, source: str, boolean: bool = True) -> Any:
+    """Return the program of `source`, or a tuple of `Mistake`. Unchanged conditions come from a cache."""
+    if len(source) > _LONGEST:
+        return (Mistake(1, 1, "the condition is too long", "split it, or make it shorter"),)
+    try:
+        program = environment(vocabulary).compile(source)
+    except Exception as error:  # the engine raises RuntimeError for any mistake, and other types for odd text
+        return _mistakes(str(error))
+    if boolean and program.return_type() != _T.BOOL:
+        kind = program.return_type().name().lower()
+        return (Mistake(1, 1, f"a condition is true or false, this is {kind}", "compare it with something, e.g. `== true`"),)
+    return _bad_literals(vocabulary, source) or program
+
+
+def _mistakes(told: str) -> tuple[Mistake, ...]:
+    places = _PLACE.findall(told)
+    found = [Mistake(int(line), int(column), f"CEL: {message[:300]}", _mend(message)) for line, column, message in places]
+    return tuple(found) or (Mistake(1, 1, f"CEL: {told.splitlines()[0][:300]}"),)
+
+
+def _mend(message: str) -> str:
+    if "(double, int)" in message or "(int, double)" in message:
+        return "constants and counters are doubles: write 100.0 instead of 100"
+    if "undeclared reference" in message:
+        return "names are args.*, caller.*, client.*, server.*, tool.*, env, now, consts.*, counters.*, lib.*"
+    if "no matching overload" in message:
+        return "compare and add like to like; double(args.x) makes a number for arithmetic"
+    return "see the CEL language: strings in quotes, && || ! for and, or, not"
+
+
+def _bad_literals(vocabulary: Vocabulary, source: str) -> tuple[Mistake, ...]:
+    """Patterns that stand in the text are tried at once: the engine would look at them only when asked."""
+    found = list(tokens(source))
+    bad = []
+    for before, name, bracket, text, after in zip(found, found[1:], found[2:], found[3:], found[4:], strict=False):
+        if (before.text, name.text, bracket.text, after.text) == (".", "matches", "(", ")") and text.kind in ("string", "raw"):
+            answer, told = ask(
+                environment(vocabulary).compile(f"'x'.matches({text.text})"), environment(vocabulary).Activation({})
+            )
+            if answer is Answer.ERROR:
+                line = source.count("\n", 0, text.start) + 1
+                column = text.start - source.rfind("\n", 0, text.start)
+                bad.append(Mistake(line, column, f"CEL: {told}", "write the pattern in RE2 syntax"))
+    return tuple(bad)
+
+
+def ask(program: Any, activation: Any) -> tuple[Answer, str]:
+    """Return the answer, and why it is an error. True is the only yes, false the only no; all else is an error."""
+    try:
+        value = program.eval(activation)
+        if value.type() == _T.BOOL:
+            return (Answer.YES if value.value() is True else Answer.NO), ""
+        return Answer.ERROR, _told(str(value.value())) if value.type() == _T.ERROR else "the answer is neither true nor false"
+    except Exception as error:  # whatever the engine raises is an error of the condition, never an answer
+        return Answer.ERROR, _told(str(error))
+
+
+_SAFE = re.compile(
+    r"No matching overloads found : [\w.<>_?!&|+*/%=\[\]@-]+(?:\([\w, .<>]*\))?|cannot convert \w+ to \w+|Invalid timezone"
+    r"|String to \w+ conversion failed|Index error: index=-?\d+ size=\d+"
+    r"|divide by zero|integer overflow|double out of int range|this is no [\w &-]+|the [\w ,.~&-]+"
+)
+
+
+def _told(message: str) -> str:
+    """The engine's words without anything of the arguments: keys and patterns can come from them."""
+    text = message.partition(": ")[2] or message
+    if "Key not found" in text:
+        return "a key is missing in the arguments"
+    if "found in Activation" in text:
+        return "a counter is not known for this call"
+    if "regular expression" in text:
+        return "the regular expression is wrong"
+    found = _SAFE.match(text)
+    return found.group() if found else "the condition could not be evaluated"

@@ -1,0 +1,95 @@
+"""One call as rules see it: effective hints, groups, counters, and the CEL variables made when first needed."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Any
+
+from broker.domain.calls import ToolCall
+from broker.domain.servers import Server, effective_hints
+from broker.policy.model import Facts, Policy
+from broker.policy.rules import Counter, Match
+from broker.policy.ruleset import RuleSet, ruleset
+from broker.policy.titles import value_at
+
+
+class Context:
+    """Everything that a rule may ask about one call. `groups` None: those of the caller, else those of the directory."""
+
+    def __init__(
+        self, policy: Policy, call: ToolCall, facts: Facts, server: Server, groups: tuple[str, ...] | None = None
+    ) -> None:
+        self.policy = policy
+        self.rules: RuleSet = ruleset(policy)
+        self.call = call
+        self.facts = facts
+        self.server = server
+        self.arguments = call.arguments
+        self.groups = groups_of(policy, call) if groups is None else groups
+        self._group_set = frozenset(self.groups)
+        claims = facts.definition.annotations if facts.definition is not None else {}
+        self.hints = effective_hints(server.tools.get(call.tool), claims if isinstance(claims, dict) else {})
+
+    def meets(self, match: Match) -> bool:
+        """Do the keys of a match that are about the caller, the environment and hints hold? (Server and tool are the index's.)"""
+        return (
+            self._in_groups(match)
+            and (not match.env or self.rules.environment in match.env)
+            and (not match.users or match.users.has(self.call.caller.user))
+            and (not match.clients or match.clients.has(self.call.caller.client))
+            and (not match.workloads or match.workloads.has(self.call.caller.workload))
+            and all(getattr(self.hints, name) is wanted for name, wanted in match.hints)
+        )
+
+    def _in_groups(self, match: Match) -> bool:
+        groups = self._group_set
+        return (
+            (not match.groups_any or not groups.isdisjoint(match.groups_any))
+            and groups >= match.groups_all
+            and groups.isdisjoint(match.groups_none)
+        )
+
+    def counted(self, counter: Counter) -> float | None:
+        """What this call adds to a counter; None when its amount can't be told."""
+        match = counter.match
+        if not (match.covers(self.call.server, self.call.tool) and self.meets(match)):
+            return 0.0
+        if not counter.sum:
+            return 1.0
+        amount = value_at(self.arguments, counter.sum)
+        good = isinstance(amount, (int, float)) and not isinstance(amount, bool) and math.isfinite(amount) and amount >= 0
+        return float(amount) if good else None
+
+    @cached_property
+    def activation(self) -> Any:
+        """The CEL variables. A counter that is not known, or not for this call, is left out: to use it is an error."""
+        call, caller, hints = self.call, self.call.caller, self.hints
+        values = {
+            "args": self.arguments,
+            "caller.user": caller.user,
+            "caller.workload": caller.workload,
+            "caller.groups": list(self.groups),
+            "client.name": caller.client,
+            "client.version": caller.client_version,
+            "server.name": call.server,
+            "server.trust": self.server.trust.value,
+            "tool.name": call.tool,
+            "tool.known": self.facts.known,
+            "tool.read_only": hints.read_only,
+            "tool.destructive": hints.destructive,
+            "tool.idempotent": hints.idempotent,
+            "tool.open_world": hints.open_world,
+            "env": self.rules.environment,
+            "now": self.facts.now,
+            **{f"consts.{name}": list(value) if isinstance(value, tuple) else value for name, value in self.rules.consts.items()},
+        }
+        for counter in self.rules.candidates(call.server, call.tool).counters:
+            if counter.name in self.facts.counters and self.counted(counter) is not None:
+                values[f"counters.{counter.name}"] = float(self.facts.counters[counter.name])
+        return self.rules.engine.Activation(values)
+
+
+def groups_of(policy: Policy, call: ToolCall) -> tuple[str, ...]:
+    """The caller's groups: those that its credentials name, else those of the directory."""
+    return call.caller.groups or (policy.people.groups_of(call.caller.user) if call.caller.user else ())

@@ -1,0 +1,92 @@
+"""Conditions as files write them: snippets put in, compiled, and every mistake at its place in the file."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import Any
+
+from broker.policy.cel_text import chains
+from broker.policy.conditions import Mistake, Vocabulary, compiled
+from broker.policy.nodes import Node
+from broker.policy.rules import Condition
+from broker.policy.sheet import BAD, Sheet
+
+
+class Writer:
+    """Compiles the conditions of one policy. `snippets` are the texts of `lib`."""
+
+    def __init__(self, vocabulary: Vocabulary, snippets: dict[str, str]) -> None:
+        self._vocabulary = vocabulary
+        self._snippets = snippets
+
+    def condition(self, text: str, node: Node, sheet: Sheet) -> Any:
+        """Return the `Condition`, or BAD with its mistakes on the sheet."""
+        expanded = _Expanded(text)
+        for chain in chains(text):
+            if chain.names[0] != "lib":
+                continue
+            snippet = self._snippets.get(chain.names[1]) if len(chain.names) > 1 else None
+            if snippet is None:
+                place = sheet.document.inside(node, *_line_and_column(text, chain.start))
+                return sheet.wrong(place, f"there is no snippet `{'.'.join(chain.names[:2])}`", "define it under `lib`")
+            expanded.replace(chain.start, chain.start + len("lib.") + len(chain.names[1]), snippet)
+        return self._made(text, expanded, node, sheet)
+
+    def snippet(self, text: str, node: Node, sheet: Sheet) -> Any:
+        """Check a snippet alone: of any type, and without other snippets. Return a `Condition` or BAD."""
+        if any(chain.names[0] == "lib" for chain in chains(text)):
+            return sheet.wrong(node.place, "a snippet uses no other snippet", "write the other one out")
+        return self._made(text, _Expanded(text), node, sheet, boolean=False)
+
+    def _made(self, text: str, expanded: _Expanded, node: Node, sheet: Sheet, *, boolean: bool = True) -> Any:
+        program = compiled(self._vocabulary, expanded.source, boolean)
+        if isinstance(program, tuple):
+            for mistake in program:
+                self._report(mistake, text, expanded, node, sheet)
+            return BAD
+        place = node.place
+        return Condition(text, expanded.source, program, sheet.document.file, place.line, place.column)
+
+    def _report(self, mistake: Mistake, text: str, expanded: _Expanded, node: Node, sheet: Sheet) -> None:
+        line, column = _line_and_column(text, expanded.origin(mistake.line, mistake.column))
+        sheet.wrong(sheet.document.inside(node, line, column), mistake.message, mistake.mend)
+
+
+class _Expanded:
+    """A source whose parts come from a text, and the way back from its places to the text's."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._pieces: list[str] = []
+        self._starts: list[int] = []
+        self._origins: list[tuple[int, bool]] = []
+        self._done = 0
+
+    def replace(self, start: int, end: int, snippet: str) -> None:
+        self._add(self._text[self._done : start], self._done, True)
+        # The line break ends a comment that the snippet may close with.
+        self._add(f"({snippet}\n)", start, False)
+        self._done = end
+
+    @property
+    def source(self) -> str:
+        return "".join(self._pieces) + self._text[self._done :]
+
+    def origin(self, line: int, column: int) -> int:
+        """Return the offset in the text of a line and column of the source."""
+        lines = self.source.split("\n")
+        offset = sum(len(text) + 1 for text in lines[: line - 1]) + column - 1
+        starts = [*self._starts, sum(map(len, self._pieces))]
+        origins = [*self._origins, (self._done, True)]
+        piece = max(bisect_right(starts, offset) - 1, 0)
+        start, verbatim = origins[piece]
+        return start + (offset - starts[piece] if verbatim else 0)
+
+    def _add(self, piece: str, origin: int, verbatim: bool) -> None:
+        self._starts.append(sum(map(len, self._pieces)))
+        self._origins.append((origin, verbatim))
+        self._pieces.append(piece)
+
+
+def _line_and_column(text: str, offset: int) -> tuple[int, int]:
+    return text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset)
