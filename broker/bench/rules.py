@@ -1,4 +1,4 @@
-"""A policy folder for the bench: as many rules as asked for, of which about one in twenty is asked about the call that is measured.
+"""A policy folder for the bench: as many rules as asked for, of which about one in twenty is asked about the measured call.
 
 That is the share that was seen in rule sets where a tenth of the rules name tools by wildcards (7.8 of 100, 53 of 1,000).
 """
