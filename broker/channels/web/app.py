@@ -1,0 +1,47 @@
+"""The web app: routes, who is there, and how mistakes are told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from litestar import Litestar
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException
+
+from broker.channels.web import account, failures, files, inbox, live, request_page, sign_in
+from broker.channels.web.parts import Web, WebParts
+from broker.channels.web.visitors import SignInNeeded, Visitors
+from broker.errors import BrokerError
+
+BODY_LIMIT = 64 << 10
+
+
+def web_app(parts: WebParts) -> Litestar:
+    """Return the web app. Wrap it in `headers.secured`; its lifespan runs the board, so it has to be forwarded."""
+    web = Web(parts)
+
+    @asynccontextmanager
+    async def board(_: Litestar) -> AsyncIterator[None]:
+        async with web.board.running():
+            yield
+
+    return Litestar(
+        [
+            inbox.inbox, inbox.inbox_list, request_page.request_page, request_page.review, request_page.record,
+            request_page.uncover, live.live, live.health_banner, sign_in.sign_in_page, sign_in.link_page, sign_in.sign_in,
+            sign_in.sign_out, account.account, account.end_sessions, files.static_file,
+        ],
+        middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
+        exception_handlers={
+            SignInNeeded: failures.on_sign_in_needed,
+            BrokerError: failures.on_broker_error,
+            HTTPException: failures.on_http_error,
+            Exception: failures.on_unforeseen,
+        },
+        lifespan=[board],
+        state=State({"web": web}),
+        request_max_body_size=BODY_LIMIT,
+        openapi_config=None,
+        logging_config=None,
+    )  # fmt: skip

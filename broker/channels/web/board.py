@@ -1,0 +1,190 @@
+"""The board: what waits for people, in memory, kept by one follower of the change stream for each process.
+
+It makes lists cheap and tells watchers what moved. It decides nothing: a request's page and every review read the record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+
+import anyio
+import msgspec
+import structlog
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from broker.approvals.ports import Changes, Query, RequestStore
+from broker.domain.decisions import Severity
+from broker.domain.redaction import shown_call
+from broker.domain.requests import ApprovalRequest, RequestId, RequestState
+from broker.domain.text import visible
+from broker.errors import StoreUnavailable, UnknownRequest
+
+log = structlog.get_logger()
+
+SHOWN = (RequestState.PENDING, RequestState.APPROVED, RequestState.EXECUTING, RequestState.UNKNOWN)
+RECONCILE = 30.0
+AT_ONCE = 64
+BEHIND = 256
+
+
+class Row(msgspec.Struct, frozen=True):
+    """What a list shows of one request, its title redacted. `groups` are asked, `people` stand behind the call."""
+
+    id: RequestId
+    version: int
+    state: RequestState
+    title: str
+    severity: Severity
+    server: str
+    tool: str
+    agent: str
+    people: frozenset[str]
+    groups: frozenset[str]
+    reviewers: frozenset[str]
+    opened_at: datetime
+    expires_at: datetime
+
+
+def row_of(request: ApprovalRequest, mask_key: bytes) -> Row:
+    return Row(
+        id=request.id, version=request.version, state=request.state,
+        title=visible(shown_call(request.call, request.plan, mask_key).title, keep=""),
+        severity=request.plan.severity, server=request.call.server, tool=request.call.tool,
+        agent=request.call.caller.agent, people=request.call.caller.people,
+        groups=frozenset((*request.plan.groups, *request.escalated)),
+        reviewers=frozenset(review.reviewer for review in request.reviews),
+        opened_at=request.opened_at, expires_at=request.expires_at,
+    )  # fmt: skip
+
+
+class Board:
+    """Rows of every request in the states of `SHOWN`."""
+
+    def __init__(self, requests: RequestStore, changes: Changes, *, mask_key: bytes, closing: asyncio.Event) -> None:
+        self._mask_key = mask_key
+        self._closing = closing
+        self._requests = requests
+        self._changes = changes
+        self._rows: dict[RequestId, Row] = {}
+        self._moved: set[RequestId] = set()
+        self._wake = anyio.Event()
+        self._watchers: set[MemoryObjectSendStream[Row]] = set()
+
+    def rows(self) -> Sequence[Row]:
+        return tuple(self._rows.values())
+
+    def row(self, request_id: str) -> Row | None:
+        return self._rows.get(RequestId(request_id))
+
+    @contextmanager
+    def watch(self) -> Iterator[MemoryObjectReceiveStream[Row]]:
+        """Receive each row that moved, as it is after the move. A watcher that is too slow misses some."""
+        send, receive = anyio.create_memory_object_stream[Row](BEHIND)
+        self._watchers.add(send)
+        try:
+            with send, receive:
+                yield receive
+        finally:
+            self._watchers.discard(send)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow)
+            tasks.start_soon(self._refresh)
+            tasks.start_soon(self._reconcile)
+            tasks.start_soon(self._close)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def _close(self) -> None:
+        """End every stream when the broker stops: a server waits for open answers before it closes anything else."""
+        await self._closing.wait()
+        for watcher in tuple(self._watchers):
+            watcher.close()
+
+    async def _follow(self) -> None:
+        while True:
+            try:
+                async with self._changes.follow() as changes:
+                    async for changed in changes:
+                        self._look_again({changed.request})
+            except StoreUnavailable:
+                await anyio.sleep(1)
+            except Exception:
+                log.exception("board.follow_failed")
+                await anyio.sleep(1)
+
+    async def _reconcile(self) -> None:
+        while True:
+            try:
+                await self.load()
+            except StoreUnavailable:
+                await anyio.sleep(1)
+            except Exception:
+                log.exception("board.reconcile_failed")
+                await anyio.sleep(1)
+            else:
+                await anyio.sleep(RECONCILE)
+
+    async def load(self) -> None:
+        """Read all that waits, and look again at what no longer does."""
+        cursor, seen = "", set[RequestId]()
+        while True:
+            page = await self._requests.find(Query(states=SHOWN), limit=200, cursor=cursor)
+            for request in page.requests:
+                seen.add(request.id)
+                self._place(request)
+            cursor = page.cursor
+            if not cursor:
+                break
+        self._look_again(set(self._rows) - seen)
+
+    def _look_again(self, ids: set[RequestId]) -> None:
+        self._moved |= ids
+        if ids:
+            self._wake.set()
+
+    async def _refresh(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake = anyio.Event()
+            while self._moved:
+                batch = [self._moved.pop() for _ in range(min(AT_ONCE, len(self._moved)))]
+                async with anyio.create_task_group() as tasks:
+                    for request_id in batch:
+                        tasks.start_soon(self._read, request_id)
+
+    async def _read(self, request_id: RequestId) -> None:
+        try:
+            self._place(await self._requests.get(request_id))
+        except UnknownRequest:
+            self._rows.pop(request_id, None)
+        except StoreUnavailable:
+            await anyio.sleep(0.5)
+            self._moved.add(request_id)
+        except Exception:
+            log.exception("board.read_failed", request=request_id)
+
+    def _place(self, request: ApprovalRequest) -> None:
+        known = self._rows.get(request.id)
+        if known is not None and known.version >= request.version:
+            return
+        row = row_of(request, self._mask_key)
+        if request.state in SHOWN:
+            self._rows[request.id] = row
+        else:
+            self._rows.pop(request.id, None)
+        self._tell(row)
+
+    def _tell(self, row: Row) -> None:
+        for watcher in self._watchers:
+            try:
+                watcher.send_nowait(row)
+            except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
+                continue

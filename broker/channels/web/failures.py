@@ -1,0 +1,97 @@
+"""From a mistake to an answer, in one place: a page for people, problem+json (RFC 9457) for programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from litestar import Response
+from litestar.exceptions import HTTPException
+from litestar.response import Redirect
+
+from broker.channels.web.parts import Web, partial
+from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path
+from broker.errors import (
+    AlreadyResolved,
+    AlreadyReviewed,
+    BrokerError,
+    Malformed,
+    NotPermitted,
+    PolicyInvalid,
+    StoreUnavailable,
+    TooMany,
+    Unauthenticated,
+    UnknownRequest,
+    WrongMove,
+)
+
+log = structlog.get_logger()
+
+_STATUS: dict[type[BrokerError], int] = {
+    Unauthenticated: 401,
+    NotPermitted: 403,
+    UnknownRequest: 404,
+    AlreadyResolved: 409,
+    AlreadyReviewed: 409,
+    WrongMove: 409,
+    Malformed: 400,
+    TooMany: 429,
+    StoreUnavailable: 503,
+    PolicyInvalid: 503,
+}
+
+_TITLES = {
+    400: "That could not be read",
+    401: "Sign in first",
+    403: "Not allowed",
+    404: "Nothing here",
+    405: "That can't be done here",
+    409: "Too late",
+    413: "Too large",
+    429: "Too many at once",
+    503: "The broker can't decide anything just now",
+}
+
+
+def status_of(error: BrokerError) -> int:
+    """Return the HTTP status of a mistake: that of the nearest class that has one."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def on_sign_in_needed(request: AnyRequest, error: SignInNeeded) -> Response[Any]:
+    if request.headers.get("hx-request"):
+        return Response(b"", status_code=200, headers={"hx-redirect": sign_in_path("/")})
+    return Redirect(sign_in_path(error.after), status_code=303)
+
+
+def on_broker_error(request: AnyRequest, error: BrokerError) -> Response[Any]:
+    status = status_of(error)
+    if status == 500:
+        log.error("web.unmapped_error", code=error.code)
+    return _answer(request, status, error.code, error.message)
+
+
+def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
+    """What the framework itself refuses: no such route, wrong method, too large a body."""
+    status = error.status_code
+    return _answer(request, status, f"http_{status}", _TITLES.get(status, "It did not work").lower())
+
+
+def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
+    log.error("web.failed", path=request.url.path, exc_info=error)
+    return _answer(request, 500, "internal", "something went wrong inside the broker: nothing was decided")
+
+
+def _answer(request: AnyRequest, status: int, code: str, message: str) -> Response[Any]:
+    title = _TITLES.get(status, "It did not work")
+    if request.url.path.startswith("/api/"):
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code}
+        return Response(problem, status_code=status, media_type="application/problem+json")
+    request.scope["state"].setdefault("visitor", None)
+    sentence = f"{message[:1].upper()}{message[1:]}."
+    if partial(request):
+        answer: Response[Any] = Web.of(request).page(request, "_failure.html", status=status, title=title, text=sentence)
+        answer.headers["hx-retarget"] = "#failure"
+        answer.headers["hx-reswap"] = "innerHTML"
+        return answer
+    return Web.of(request).page(request, "failure.html", status=status, title=title, text=sentence, code=code)

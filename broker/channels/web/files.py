@@ -1,0 +1,29 @@
+"""Static files: the stylesheet, scripts and fonts that ship with the broker, and nothing else."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+
+from broker.channels.web.parts import Web
+from broker.channels.web.visitors import AnyRequest
+from broker.errors import UnknownRequest
+
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".woff2": "font/woff2",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+    ".webmanifest": "application/manifest+json",
+}
+
+
+@get("/static/{name:path}", opt={"anonymous": True}, include_in_schema=False)
+async def static_file(request: AnyRequest, name: str) -> Response[bytes]:
+    """One file of the static folder. Addresses carry a hash, so they may be cached for ever."""
+    folder = Web.of(request).pages.static.resolve()
+    path = (folder / name.lstrip("/")).resolve()
+    if not path.is_relative_to(folder) or path.suffix not in _TYPES or not path.is_file():
+        raise UnknownRequest("file")
+    keep = "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache"
+    return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers={"cache-control": keep})

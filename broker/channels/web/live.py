@@ -1,0 +1,78 @@
+"""Live updates: tiny named events, no content. Whoever hears one asks for the page again, and is judged again then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream
+from litestar import Response, get
+from litestar.response import Stream
+
+from broker.channels.web.board import Row
+from broker.channels.web.parts import Web
+from broker.channels.web.ports import SignedIn
+from broker.channels.web.standing import sees
+from broker.channels.web.visitors import AnyRequest, visitor
+from broker.errors import StoreUnavailable
+
+BEAT = 2.0
+BEATS_TO_KEEP_ALIVE = 7
+
+
+@get("/live")
+async def live(request: AnyRequest) -> Stream:
+    """Named events: `inbox` (a list may differ), `request-<id>` (that request moved), `health` (the store went or came)."""
+    return Stream(_events(Web.of(request), visitor(request)), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+
+
+@get("/health/banner", opt={"anonymous": True})
+async def health_banner(request: AnyRequest) -> Response[str]:
+    """What is wrong with the broker, for pages that are open while it happens. Names nothing and nobody."""
+    web = Web.of(request)
+    return web.page(request, "_health.html", up=web.parts.health.up)
+
+
+def event(name: str, data: str = "1") -> bytes:
+    return f"event: {name}\ndata: {data}\n\n".encode()
+
+
+async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
+    """End when the broker stops, or the session is over: an open stream must not outlive a sign-out."""
+    up, beats = web.parts.health.up, 0
+    with web.board.watch() as rows:
+        yield b"retry: 1000\n" + event("inbox")
+        while True:
+            try:
+                row = await _next(rows)
+            except anyio.EndOfStream:
+                return
+            if row is not None:
+                yield _told(web, who, row)
+            if web.parts.health.up is not up:
+                up = not up
+                yield event("health") + event("inbox")
+            beats = beats + 1 if row is None else beats
+            if beats >= BEATS_TO_KEEP_ALIVE:
+                if not await _still(web, who):
+                    return
+                beats = 0
+                yield b": still here\n\n"
+
+
+async def _next(rows: MemoryObjectReceiveStream[Row]) -> Row | None:
+    with anyio.move_on_after(BEAT):
+        return await rows.receive()
+    return None
+
+
+def _told(web: Web, who: SignedIn, row: Row) -> bytes:
+    mine = sees(row.people, row.groups, row.reviewers, who.person, web.groups(who), web.parts.observers)
+    return event("inbox") + event(f"request-{row.id}") if mine else b""
+
+
+async def _still(web: Web, who: SignedIn) -> bool:
+    try:
+        return await web.parts.sessions.find(who.secret) is not None
+    except StoreUnavailable:
+        return True

@@ -1,0 +1,37 @@
+"""Templates into pages. Everything is escaped; a name that a template misspells is an error."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from broker.channels.web import times
+
+
+class Pages:
+    """The templates under `folder`/web and the files under `folder`/static."""
+
+    def __init__(self, folder: Path) -> None:
+        self.static = folder / "static"
+        self._environment = Environment(
+            loader=FileSystemLoader(folder / "web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            auto_reload=False,
+        )
+        self._environment.globals["static"] = cache(self._static)
+        self._environment.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell)
+
+    def render(self, template: str, **values: Any) -> str:
+        return self._environment.get_template(template).render(values)
+
+    def _static(self, name: str) -> str:
+        """Return the address of a static file, with the head of its hash: it may be cached for ever."""
+        digest = hashlib.sha256((self.static / name).read_bytes()).hexdigest()
+        return f"/static/{name}?v={digest[:12]}"

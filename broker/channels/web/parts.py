@@ -1,0 +1,102 @@
+"""What the web is built from, and how its handlers reach it and answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, cast
+
+from litestar import Request, Response
+from litestar.enums import MediaType
+
+from broker.approvals.desk import Desk
+from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
+from broker.channels.web.board import Board
+from broker.channels.web.pages import Pages
+from broker.channels.web.ports import Clock, Links, Note, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.uncovered import Uncovered
+from broker.channels.web.visitors import AnyRequest, CookieJar
+from broker.domain.people import People, Reviewer
+from broker.errors import PolicyInvalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebParts:
+    """Everything that `web_app` is given. `templates` is the folder that holds web/ and static/.
+
+    `mask_key` makes the fingerprints of redacted values. `public_url` is the address that people use, empty for the
+    loopback only. Members of `observers` see every request. `closing` is set when the broker stops: streams end then.
+    """
+
+    desk: Desk
+    requests: RequestStore
+    changes: Changes
+    policies: PolicySource
+    health: Health
+    sessions: Sessions
+    links: Links
+    tokens: Tokens
+    timeline: Timeline
+    note: Note
+    problems: Problems
+    clock: Clock
+    templates: Path
+    mask_key: bytes
+    public_url: str = ""
+    observers: tuple[str, ...] = ()
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Web:
+    """The parts, with what the web itself keeps in memory."""
+
+    def __init__(self, parts: WebParts) -> None:
+        self.parts = parts
+        self.board = Board(parts.requests, parts.changes, mask_key=parts.mask_key, closing=parts.closing)
+        self.pages = Pages(parts.templates)
+        self.jar = CookieJar(parts.public_url)
+        self.uncovered = Uncovered()
+
+    @staticmethod
+    def of(request: Request[Any, Any, Any]) -> Web:
+        return cast("Web", request.app.state["web"])
+
+    def people(self) -> People:
+        """The directory in force; empty where there never was a good policy, since names are all that pages take from it."""
+        try:
+            return self.parts.policies.current.people
+        except PolicyInvalid:
+            return People()
+
+    def groups(self, who: SignedIn) -> tuple[str, ...]:
+        """The groups of a person now."""
+        return self.parts.desk.groups_of(reviewer(who))
+
+    def now(self) -> datetime:
+        return self.parts.clock()
+
+    def page(self, request: AnyRequest, template: str, *, status: int = 200, **values: Any) -> Response[str]:
+        """Return one rendered page or part of a page."""
+        who: SignedIn | None = request.scope["state"].get("visitor")
+        html = self.pages.render(
+            template,
+            nonce=request.scope["state"]["nonce"],
+            path=request.url.path,
+            now=self.now(),
+            person=self.people().person(who.person) if who else None,
+            csrf=who.csrf if who else "",
+            problems=tuple(self.parts.problems()),
+            **values,
+        )
+        return Response(html, status_code=status, media_type=MediaType.HTML)
+
+
+def reviewer(who: SignedIn, channel: str = "web") -> Reviewer:
+    return Reviewer(person=who.person, channel=channel, groups=who.groups)
+
+
+def partial(request: AnyRequest) -> bool:
+    """Did htmx ask, and for a part of the page only?"""
+    return request.headers.get("hx-request-type") == "partial"

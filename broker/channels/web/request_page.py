@@ -1,0 +1,152 @@
+"""A request's page: look, approve, reject, record, uncover. Every action is a plain form; htmx only saves the reload."""
+
+from __future__ import annotations
+
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from broker.channels.web.detail import detail_values, seen, shown_to, view_of
+from broker.channels.web.inbox import list_values
+from broker.channels.web.parts import Web, partial, reviewer
+from broker.channels.web.ports import SignedIn
+from broker.channels.web.times import ago
+from broker.channels.web.views import STATES, view_digest
+from broker.channels.web.visitors import AnyRequest, posted
+from broker.domain.events import Noted
+from broker.domain.requests import ApprovalRequest
+from broker.domain.reviews import Verdict
+from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotPermitted, WrongMove
+
+REASON_LIMIT = 2_000
+
+
+class Refusal(BrokerError):
+    """What the form asks can't be done as it is; `status` says why, the page says it in words."""
+
+    def __init__(self, message: str, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@get("/r/{request_id:str}")
+async def request_page(request: AnyRequest, request_id: str) -> Response[str]:
+    """The request, with the list beside it where there is room."""
+    web = Web.of(request)
+    values = await detail_values(request, web, request_id)
+    if partial(request):
+        return web.page(request, "_detail.html", **values)
+    return web.page(request, "inbox.html", **values, **list_values(request, web, request_id), chosen=True)
+
+
+@post("/r/{request_id:str}/review", status_code=200)
+async def review(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+    """Count this person's verdict. What can't be done comes back as the page with the reason on it."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    found = await seen(web, who, request_id)
+    try:
+        await _review(web, who, found, form)
+    except BrokerError as error:
+        return await _again(request, web, who, found, error, form.get("reason", ""))
+    return await _done(request, web, who, found)
+
+
+async def _review(web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> None:
+    verdict, reason = form.get("verdict", ""), form.get("reason", "").strip()
+    if verdict not in tuple(Verdict):
+        raise Refusal("choose Approve or Reject")
+    if len(reason) > REASON_LIMIT:
+        raise Refusal(f"the reason is longer than {REASON_LIMIT:,} characters")
+    if verdict == Verdict.REJECT and not reason:
+        raise Refusal("say why: the agent is told the reason")
+    shown = shown_to(web, who, found)
+    if verdict == Verdict.APPROVE and not shown.whole:
+        raise Refusal("uncover the hidden values first: what has not been seen can't be approved")
+    await web.parts.desk.review(
+        found.id, reviewer(who), Verdict(verdict), digest=form.get("digest", ""), reason=reason, view=view_digest(found, shown)
+    )
+
+
+@post("/r/{request_id:str}/record", status_code=200)
+async def record(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+    """Write down what became of a request whose result nobody knows."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    found = await seen(web, who, request_id)
+    why = form.get("why", "").strip()
+    try:
+        if form.get("ran") not in ("yes", "no"):
+            raise Refusal("say whether it ran")
+        if not why or len(why) > REASON_LIMIT:
+            raise Refusal("say how you know, in a sentence or two")
+        await web.parts.desk.record(found.id, reviewer(who), ran=form["ran"] == "yes", why=why)
+    except BrokerError as error:
+        return await _again(request, web, who, found, error, why)
+    return await _done(request, web, who, found)
+
+
+@post("/r/{request_id:str}/uncover", status_code=200)
+async def uncover(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+    """Show one value that looked like a secret, to somebody who has to judge it. The audit says who saw it."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    found = await seen(web, who, request_id)
+    path = form.get("path", "")
+    try:
+        if not (await view_of(web, who, found)).standing.reviews:
+            raise Refusal("only those who may review the request can uncover its values", 403)
+        if path not in {item.path for item in shown_to(web, who, found).secrets}:
+            raise Refusal("there is nothing to uncover at this place")
+    except BrokerError as error:
+        return await _again(request, web, who, found, error, "")
+    fields = {"request": found.id, "path": path}
+    await web.parts.note(Noted(at=web.now(), what="request.uncovered", who=who.person, fields=fields))
+    web.uncovered.add(who.id, found.id, path)
+    return await _done(request, web, who, found)
+
+
+async def _done(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest) -> Response[str] | Redirect:
+    if not partial(request):
+        return Redirect(f"/r/{found.id}", status_code=303)
+    return web.page(request, "_detail.html", **await detail_values(request, web, found.id))
+
+
+async def _again(
+    request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, error: BrokerError, draft: str
+) -> Response[str]:
+    """The page as it stands now, with what stood in the way and what the person had typed."""
+    values = await detail_values(request, web, found.id)
+    current: ApprovalRequest = values["detail"].request
+    values |= {"wrong": _words(web, current, error), "draft": draft}
+    status = _status(error)
+    if partial(request):
+        return web.page(request, "_detail.html", status=status, **values)
+    return web.page(request, "inbox.html", status=status, **values, **list_values(request, web, found.id), chosen=True)
+
+
+def _status(error: BrokerError) -> int:
+    match error:
+        case Refusal():
+            return error.status
+        case AlreadyResolved() | AlreadyReviewed() | WrongMove():
+            return 409
+        case NotPermitted():
+            return 403
+        case _:
+            raise error
+
+
+def _words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
+    """What stood in the way, in the words of the page: who was first, and when."""
+    if not isinstance(error, AlreadyResolved):
+        return _sentence(error.message)
+    last = current.reviews[-1] if current.reviews else None
+    when = current.ended_at or (last.at if last else current.opened_at)
+    by = web.people().person(current.decided_by).shown if current.decided_by else ""
+    state = STATES[current.state].lower()
+    who = f" by {by}" if by else ""
+    return f"This was decided {ago(when, web.now())}: {state}{who}. Your answer was not counted."
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,65 @@
+"""Signing in by a link, and out again. A link is looked at by GET and used up by POST only, so that previews can't."""
+
+from __future__ import annotations
+
+from litestar import Response, get, post
+from litestar.response import Redirect
+
+from broker.channels.web.parts import Web
+from broker.channels.web.visitors import AnyRequest, fields, on_loopback, posted, safe_path, sign_in_path
+from broker.domain.events import Noted
+from broker.errors import Unauthenticated
+
+
+@get("/sign-in")
+async def sign_in_page(request: AnyRequest) -> Response[str]:
+    """Where a visitor without a session ends up: a place to paste the code of a link."""
+    web = Web.of(request)
+    after = safe_path(request.query_params.get("after", "/"))
+    return web.page(request, "sign_in.html", after=after, wrong="")
+
+
+@get("/sign-in/{secret:str}")
+async def link_page(request: AnyRequest, secret: str) -> Response[str] | Redirect:
+    """Say whom the link signs in, and offer the button that does it."""
+    web = Web.of(request)
+    try:
+        link = await web.parts.links.look(secret)
+    except Unauthenticated as error:
+        return web.page(request, "sign_in.html", status=401, after="/", wrong=f"{error.message[:1].upper()}{error.message[1:]}.")
+    return web.page(request, "link.html", secret=secret, whom=web.people().person(link.person))
+
+
+@post("/sign-in", status_code=200)
+async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
+    """Use a link up and begin a session under a fresh id. A cookie that came along is ended, never adopted."""
+    web = Web.of(request)
+    form = await fields(request)
+    after = safe_path(form.get("after", "/"))
+    secret = form.get("code", "").strip().rsplit("/", 1)[-1]
+    try:
+        link = await web.parts.links.use(secret, loopback=on_loopback(request))
+    except Unauthenticated as error:
+        return web.page(
+            request, "sign_in.html", status=401, after=after, wrong=f"{error.message[:1].upper()}{error.message[1:]}."
+        )
+    begun = await web.parts.sessions.start(
+        link.person, how="link", software=request.headers.get("user-agent", ""), address=_address(request),
+        instead=web.jar.read(request),
+    )  # fmt: skip
+    fact = {"how": "link", "session": begun.id, "address": _address(request)}
+    await web.parts.note(Noted(at=web.now(), what="person.signed_in", who=link.person, fields=fact))
+    return Redirect(after, status_code=303, cookies=[web.jar.set(begun.secret)])
+
+
+@post("/sign-out", status_code=200)
+async def sign_out(request: AnyRequest) -> Redirect:
+    web = Web.of(request)
+    who, _ = await posted(request)
+    await web.parts.sessions.end(who.secret)
+    await web.parts.note(Noted(at=web.now(), what="person.signed_out", who=who.person, fields={"session": who.id}))
+    return Redirect(sign_in_path("/"), status_code=303, cookies=[web.jar.clear()])
+
+
+def _address(request: AnyRequest) -> str:
+    return request.client.host if request.client else ""

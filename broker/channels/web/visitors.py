@@ -1,0 +1,142 @@
+"""Who is there: session cookies, and what a browser may be talked into by another site.
+
+Cookies are only read here. A page that changes something asks `posted`, which refuses a form without the session's token.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from litestar import Request
+from litestar.datastructures import Cookie
+from litestar.enums import ScopeType
+from litestar.middleware import ASGIMiddleware
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from broker.channels.web.ports import Sessions, SignedIn
+from broker.errors import Forbidden, Malformed, Unauthenticated
+
+AnyRequest = Request[Any, Any, Any]
+
+_SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+class SignInNeeded(Unauthenticated):
+    """Nobody is signed in: a page sends the visitor to the sign-in, and back to `after`."""
+
+    def __init__(self, after: str = "/") -> None:
+        super().__init__("sign in first")
+        self.after = after
+
+
+class CookieJar:
+    """The session cookie's name and marks. `__Host-` and Secure wherever people come over https."""
+
+    def __init__(self, public_url: str) -> None:
+        self.https = public_url.startswith("https://")
+        self.name = "__Host-broker" if self.https else "broker"
+
+    def read(self, request: AnyRequest) -> str:
+        return str(request.cookies.get(self.name, ""))
+
+    def set(self, secret: str) -> Cookie:
+        return Cookie(key=self.name, value=secret, path="/", secure=self.https, httponly=True, samesite="lax")
+
+    def clear(self) -> Cookie:
+        return Cookie(key=self.name, value="", path="/", max_age=0, secure=self.https, httponly=True, samesite="lax")
+
+
+class Visitors(ASGIMiddleware):
+    """Finds the session of a request, and refuses what another site made the browser send."""
+
+    scopes = (ScopeType.HTTP,)
+    exclude_opt_key = "anonymous"
+
+    def __init__(self, sessions: Sessions, jar: CookieJar, public_url: str) -> None:
+        self._sessions = sessions
+        self._jar = jar
+        self._host = urlsplit(public_url).hostname or ""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
+        request: AnyRequest = Request(scope, receive, send)
+        self._right_host(request)
+        if request.method not in _SAFE:
+            same_site(request)
+        secret = self._jar.read(request)
+        scope["state"]["visitor"] = await self._sessions.find(secret) if secret else None
+        await next_app(scope, receive, send)
+
+    def _right_host(self, request: AnyRequest) -> None:
+        """A name that somebody else points at us (DNS rebinding) would make their page ours."""
+        if _hostname(request) not in {*_LOOPBACK, self._host}:
+            raise Forbidden("this broker is not known under this name: set BROKER_PUBLIC_URL to the address that people use")
+
+
+def same_site(request: AnyRequest) -> None:
+    """Refuse what a page of another origin sent: by Fetch Metadata, and by Origin. Raises `Forbidden`.
+
+    A client that sends neither is no browser: nobody can make it act for somebody else.
+    """
+    site = request.headers.get("sec-fetch-site", "same-origin")
+    origin = request.headers.get("origin")
+    foreign = origin is not None and urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
+    if site not in ("same-origin", "none") or foreign:
+        raise Forbidden("another site sent this form: it was not accepted")
+
+
+def visitor(request: AnyRequest) -> SignedIn:
+    """Return who is signed in. Raises `SignInNeeded`."""
+    found: SignedIn | None = request.scope["state"].get("visitor")
+    if found is None:
+        raise SignInNeeded(request.url.path if request.method == "GET" else "/")
+    return found
+
+
+async def fields(request: AnyRequest) -> dict[str, str]:
+    """Return the text fields of a form. Raises `Malformed` for anything else."""
+    try:
+        form = await request.form()
+    except ValueError:
+        raise Malformed("the form can't be read") from None
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+async def posted(request: AnyRequest) -> tuple[SignedIn, dict[str, str]]:
+    """Return who sent a form, and its fields. Raises `SignInNeeded`, and `Forbidden` without the session's own token."""
+    who = visitor(request)
+    form = await fields(request)
+    if not who.posted(form.get("csrf", "")):
+        raise Forbidden("this form belongs to another session: load the page again")
+    return who, form
+
+
+def on_loopback(request: AnyRequest) -> bool:
+    """Is the visitor on this very machine, with no proxy between, and does it say so in the address too?"""
+    client = request.scope.get("client")
+    if client is None or any(name in request.headers for name in ("forwarded", "x-forwarded-for")):
+        return False
+    try:
+        return ip_address(client[0]).is_loopback and _hostname(request) in _LOOPBACK
+    except ValueError:
+        return False
+
+
+def _hostname(request: AnyRequest) -> str:
+    try:
+        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def safe_path(path: str) -> str:
+    """Return a path of our own to go on to, `/` for anything that could lead elsewhere."""
+    parts = urlsplit(path)
+    inside = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() and "\\" not in path
+    return path if inside and not parts.scheme and not parts.netloc else "/"
+
+
+def sign_in_path(after: str) -> str:
+    return "/sign-in" if after == "/" else f"/sign-in?after={quote(after)}"
