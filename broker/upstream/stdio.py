@@ -1,0 +1,155 @@
+"""stdio servers as upstreams: forwarding for the gateway, execution for releases.
+
+The losses, beside those in `eras.py`: in a shared process the server can't ask its callers, and its log messages reach nobody,
+since it does not say whose call they belong to; `per_session` keeps both for callers of the older era.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+from mcp_types.version import LATEST_MODERN_VERSION
+
+from broker.approvals.ports import Relay
+from broker.domain.requests import ApprovalRequest, Origin
+from broker.domain.servers import Server
+from broker.errors import UnknownServer
+from broker.upstream import eras
+from broker.upstream.answers import Stream, Whole
+from broker.upstream.face import Face, Sessions
+from broker.upstream.keeper import Keeper
+from broker.upstream.listeners import Listeners
+from broker.upstream.newer import Newer
+from broker.upstream.own import OwnSessions
+from broker.upstream.pipe import Message, Pipe, Sink, encode
+from broker.upstream.shared import SharedSessions
+from broker.upstream.translated import TranslatedSessions
+
+
+class StdioServer:
+    """One guarded server over one process, or one for each session. `run` owns the shared one."""
+
+    def __init__(self, server: Server, tasks: anyio.abc.TaskGroup, silence: float) -> None:
+        self.server = server
+        self._tasks = tasks
+        self._keeper = Keeper(server, self._heard, self._restarted)
+        self._listeners = Listeners(self._keeper.live)
+        self._shared = SharedSessions(server.name, self._keeper.live, self._listeners)
+        self._translated = TranslatedSessions(server.name, self._keeper.live)
+        self._own = OwnSessions(server, self._translated, tasks)
+        newer = Newer(server.name, self._keeper.live, self._listeners)
+        self.face = Face(newer, (self._shared, self._translated, self._own), self._begin, tasks, silence=silence)
+        self._scope = anyio.CancelScope()
+
+    async def run(self) -> None:
+        """Keep the server, until `stop`."""
+        try:
+            with self._scope:
+                await self._keeper.run()
+        finally:
+            self._listeners.over.set()
+            self._own.end_all()
+
+    def stop(self) -> None:
+        self._scope.cancel()
+
+    async def execute(self, request: ApprovalRequest, relay: Relay) -> Message:
+        """Send the stored call, in its caller's session while that lives, and return its answer."""
+        origin = request.origin
+        call: Message = {"jsonrpc": "2.0", "id": request.id if origin.rpc_id is None else origin.rpc_id, "method": "tools/call"}
+        call["params"] = {**request.call.params, "_meta": {"progressToken": request.id}}
+        answer = await self._release(call, origin, lambda message: relay(encode(message)))
+        result = answer.get("result")
+        if isinstance(result, dict) and result.get("resultType") == "input_required":
+            return eras.error(call, -32603, "the server asked for input in the middle of a release, where nobody can give it")
+        return answer
+
+    async def _release(self, call: Message, origin: Origin, sink: Sink) -> Message:
+        session = origin.session
+        if session and self.server.stateless and self.face.sessions_of(session) is None:
+            _, session = await (await self._shared_kind()).begin(eras.initialize_request("release"))
+        newer = eras.is_newer(origin.era, {})
+        if newer or self._translated.knows(session):
+            # Nobody can be asked now: the call declares no capability, whatever its caller's session did.
+            answer = await self.face.ask(LATEST_MODERN_VERSION, "", eras.enveloped(call, {}, eras.US), sink)
+            return answer if newer else eras.older_answer(answer)
+        return await self.face.ask(origin.era, session, call, sink)
+
+    async def _begin(self) -> Sessions:
+        return self._own if self.server.per_session else await self._shared_kind()
+
+    async def _shared_kind(self) -> Sessions:
+        return self._shared if (await self._keeper.live()).older else self._translated
+
+    def _restarted(self) -> None:
+        self._tasks.start_soon(self._listeners.again)
+
+    def _heard(self, message: Message, pipe: Pipe) -> None:
+        """Take what the shared process says of its own accord."""
+        if "id" in message:
+            self._tasks.start_soon(pipe.tell, _refused(message))
+        elif message["method"] == "notifications/message":
+            listening = [flight for flight in pipe.flights if flight.log_level]
+            if len(listening) == 1:  # else nobody knows whose call it is about
+                listening[0].sink(message)
+        else:
+            self._listeners.heard(message)
+
+
+class StdioForwarder:
+    """All stdio servers of the catalogue. Each is started when it is first used, and anew when its entry changes."""
+
+    def __init__(self, catalogue: Callable[[str], Server | None], *, silence: timedelta) -> None:
+        self._catalogue = catalogue
+        self._silence = silence.total_seconds()
+        self._servers: dict[str, StdioServer] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve while this is open. At its end every process is ended, with all that it started."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def forward(
+        self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
+    ) -> Whole | Stream:  # fmt: skip
+        """Take one message as an HTTP upstream would. Raises `UnknownServer`, `UpstreamUntouched`, `OutcomeLost`."""
+        message = msgspec.json.decode(body, type=dict[str, Any]) if body else {}
+        return await self._server(server).face.exchange(verb, headers, message, patient=patient)
+
+    async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
+        """Send a stored call once and return the answer's member. Raises as `forward` does."""
+        answer = await self._server(request.call.server).execute(request, relay)
+        return encode({name: answer[name] for name in ("result", "error") if name in answer})
+
+    def _server(self, name: str) -> StdioServer:
+        server = self._catalogue(name)
+        if server is None or not server.command or self._tasks is None:
+            raise UnknownServer(f"there is no server {name} over stdio", server=name)
+        known = self._servers.get(name)
+        if known is None or _way(known.server) != _way(server):
+            if known is not None:
+                known.stop()
+            known = self._servers[name] = StdioServer(server, self._tasks, self._silence)
+            self._tasks.start_soon(known.run)
+        return known
+
+
+def _way(server: Server) -> tuple[Any, ...]:
+    """What of a catalogue entry makes another process necessary."""
+    return server.command, server.env, server.cwd, server.per_session, server.stateless
+
+
+def _refused(request: Message) -> Message:
+    return eras.result(request, {}) if request["method"] == "ping" else eras.no_method(request)
