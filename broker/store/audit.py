@@ -78,8 +78,16 @@ class Audit:
 
     async def read(self, after: int, limit: int) -> Sequence[Entry]:
         """Entries with numbers above `after`, in order."""
+        return [Entry(number, decode_event(event)) for number, event in await self.raw(after, limit)]
+
+    async def raw(self, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
+        """The same entries with the bytes of their events, unchanged."""
         rows = await self._commands.run("XRANGE", keys.audit(), f"{after + 1}-0", "+", "COUNT", limit)
-        return [Entry(int(name.split(b"-", 1)[0]), decode_event(fields[1])) for name, fields in rows]
+        return [(int(name.split(b"-", 1)[0]), fields[1]) for name, fields in rows]
+
+    async def trim(self, upto: int) -> None:
+        """Drop entries up to a number that is sealed and kept outside. Numbers go on from the last."""
+        await self._commands.run("XTRIM", keys.audit(), "MINID", f"{upto + 1}-0")
 
     async def last(self) -> int:
         """The highest number given; 0 when there is none."""

@@ -30,6 +30,10 @@ RETRY = 0.05
 BACKLOG = 10_000
 
 
+# Under this name everyone is registered who wants to hear that there is news at all.
+_ANY = RequestId("")
+
+
 class OneWatch:
     """A wait for one request; small, since there are as many as parked calls."""
 
@@ -135,6 +139,10 @@ class ChangeStream:
         """Be woken for one request. Registered when entered: enter it before reading the record."""
         return OneWatch(request_id, self._watches)
 
+    def ear(self) -> OneWatch:
+        """Be woken by any change at all."""
+        return OneWatch(_ANY, self._watches)
+
     @asynccontextmanager
     async def follow(self) -> AsyncIterator[AsyncIterator[Changed]]:
         """Every change from now on, also across reconnects. A slow follower loses the oldest, never the newest."""
@@ -170,11 +178,16 @@ class ChangeStream:
             self._last = entry
             request, version, state = fields[1].decode().split(" ")
             self._tell(Changed(RequestId(request), int(version), RequestState(state)))
+        if entries:
+            self._wake(_ANY)
         return len(entries)
 
-    def _tell(self, changed: Changed) -> None:
-        for watch in self._watches.get(changed.request, ()):
+    def _wake(self, request_id: RequestId) -> None:
+        for watch in self._watches.get(request_id, ()):
             watch.wake()
+
+    def _tell(self, changed: Changed) -> None:
+        self._wake(changed.request)
         for follower in self._followers:
             follower.put(changed)
 
@@ -183,9 +196,8 @@ class ChangeStream:
         if await self._ask("XRANGE", keys.changes(), self._last, self._last):
             return
         self._last = await self._newest()
-        for watches in self._watches.values():
-            for watch in watches:
-                watch.wake()
+        for request_id in self._watches:
+            self._wake(request_id)
 
     async def _newest(self) -> bytes:
         entries = await self._ask("XREVRANGE", keys.changes(), "+", "-", "COUNT", 1)

@@ -15,9 +15,15 @@ from broker.store.audit import Audit
 from broker.store.changes import ChangeStream
 from broker.store.clock import Clock
 from broker.store.connection import Commands
+from broker.store.counters import WindowCounters
+from broker.store.credentials import HashedCredentials
 from broker.store.embedded import Embedded
 from broker.store.health import Pulse
+from broker.store.leases import Leases
+from broker.store.outbox import TAKEOVER, StreamOutbox
 from broker.store.requests import Requests
+from broker.store.sealing import SigningKeys
+from broker.store.shelf import SealHead, Shelf
 from broker.store.spool import Spool
 
 OLDEST = (6, 2)
@@ -29,7 +35,15 @@ class Store:
 
     requests: Requests
     changes: ChangeStream
+    outbox: StreamOutbox
     audit: Audit
+    counters: WindowCounters
+    credentials: HashedCredentials
+    keys: SigningKeys
+    servers: Shelf
+    probes: Shelf
+    seals: SealHead
+    leases: Leases
     health: Pulse
     clock: Clock
     url: str
@@ -43,6 +57,7 @@ async def open_store(
     broker_id: str,
     keep_answers: timedelta = timedelta(minutes=15),
     redis_bin: str = "",
+    takeover: timedelta = TAKEOVER,
 ) -> AsyncIterator[Store]:
     """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
 
@@ -70,8 +85,22 @@ async def open_store(
         audit = Audit(commands, Spool(data), pulse, broker=broker_id)
         closing.push_async_callback(audit.stop)
         audit.start()
-        requests = Requests(commands, broker=broker_id, keep_answers=keep_answers)
-        yield Store(requests, changes, audit, pulse, pulse.clock, url)
+        yield Store(
+            requests=Requests(commands, broker=broker_id, keep_answers=keep_answers),
+            changes=changes,
+            outbox=StreamOutbox(commands, changes, broker=broker_id, takeover=takeover),
+            audit=audit,
+            counters=WindowCounters(commands),
+            credentials=HashedCredentials(commands),
+            keys=SigningKeys(commands),
+            servers=Shelf(commands, "servers"),
+            probes=Shelf(commands, "probes"),
+            seals=SealHead(Shelf(commands, "seals")),
+            leases=Leases(commands),
+            health=pulse,
+            clock=pulse.clock,
+            url=url,
+        )
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
