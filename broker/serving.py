@@ -6,12 +6,17 @@ import asyncio
 import resource
 import signal
 import socket
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import uvicorn
-from litestar.types import ASGIApp, Receive, Scope, Send
 
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 # Seconds that open streams get at shutdown, after they were told.
 GRACEFUL = 4
 

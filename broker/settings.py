@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, YamlConfigSettingsSource
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    YamlConfigSettingsSource,
+)
+
+from broker.errors import ConfigInvalid
+
+
+def _duration(value: object) -> object:
+    """`30s`, `15m`, `2h`, `7d`, as in policy files; anything else is left to pydantic."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h|d)", value.strip()) if isinstance(value, str) else None
+    return timedelta(seconds=float(match[1]) * _UNITS[match[2]]) if match else value
+
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
 class Settings(BaseSettings):
@@ -22,13 +41,13 @@ class Settings(BaseSettings):
     policies: Path | None = Field(None, description="folder of policy files; the shipped ones if unset")
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
-    hold: timedelta = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")
-    release_window: timedelta = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
-    lease: timedelta = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
-    keep_answers: timedelta = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
-    keep_requests: timedelta = Field(timedelta(days=30), description="how long ended requests are kept")
-    upstream_timeout: timedelta = Field(timedelta(minutes=5), description="how long an upstream may be silent")
-    connect_timeout: timedelta = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
+    hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")
+    release_window: Duration = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
+    lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
+    keep_answers: Duration = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
+    keep_requests: Duration = Field(timedelta(days=30), description="how long ended requests are kept")
+    upstream_timeout: Duration = Field(timedelta(minutes=5), description="how long an upstream may be silent")
+    connect_timeout: Duration = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
     body_limit: int = Field(1 << 20, description="largest request body, bytes")
     header_limit: int = Field(32 << 10, description="largest request head, bytes")
     on_store_down: Literal["refuse", "allow"] = Field("refuse", description="allowed calls while the store is away")
@@ -46,3 +65,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then `broker.yaml`."""
         return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+
+
+def load_settings(**named: Any) -> Settings:
+    """Return the settings; `named` ones win. Raises `ConfigInvalid`, which names each wrong setting and never its value."""
+    try:
+        return Settings(**named)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
+        raise ConfigInvalid(f"settings can't be used: {wrong}") from None
+    except SettingsError as error:
+        raise ConfigInvalid(f"settings can't be read: {type(error).__name__}") from None

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 
-class Kept(NamedTuple):
+class Kept(Protocol):
     """One credential as kept: `hash` is the SHA-256 (hex) of the secret, `record` what it stands for."""
 
-    hash: str
-    record: bytes
+    @property
+    def hash(self) -> str: ...
+    @property
+    def record(self) -> bytes: ...
 
 
 class Credentials(Protocol):

@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-from broker.policy.load import load
 
 from broker.approvals.desk import Desk, Parked
 from broker.approvals.fitness import Fitness
@@ -21,9 +20,12 @@ from broker.domain.outcomes import Refused
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Origin, RequestState
 from broker.domain.reviews import Verdict
+from broker.policy.load import load
 from broker.policy.model import Policy
 from broker.store import keys
+from broker.store.open import open_store
 from tests.fakes.ledger import Ledger, Tools
+from tests.journeys.stores import Store as KillableStore
 
 SERVERS = """
 servers:
@@ -141,3 +143,15 @@ async def counter(store: Any, policies: Policies) -> Counter:
 async def running(counter: Counter) -> AsyncIterator[Counter]:
     async with counter.releaser.running():
         yield counter
+
+
+@pytest.fixture
+async def mortal(policies: Policies, tmp_path: Path) -> AsyncIterator[tuple[Counter, KillableStore]]:
+    """A counter on a store of its own, which a test may kill."""
+    server = KillableStore(tmp_path)
+    server.start()
+    try:
+        async with open_store(server.url, data=tmp_path / "data", broker_id="broker-1") as store:
+            yield Counter(store, policies), server
+    finally:
+        server.kill()

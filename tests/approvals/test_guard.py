@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
 import pytest
 
 from broker.approvals.desk import Parked
@@ -9,6 +13,7 @@ from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
 from broker.errors import Malformed, StoreUnavailable, UpstreamUntouched
 from tests.approvals.conftest import RULES, Counter, refund
+from tests.journeys.stores import Store as KillableStore
 
 
 async def test_an_allowed_call_is_recorded_before_its_answer_may_leave(counter: Counter) -> None:
@@ -68,8 +73,14 @@ async def test_an_exception_in_the_judgement_is_no_pass(counter: Counter) -> Non
 
 
 async def test_without_a_store_an_allowed_call_is_refused_unless_the_operator_says_otherwise(
-    counter: Counter, stopped_store: None
+    mortal: tuple[Counter, KillableStore], tmp_path: Path
 ) -> None:
+    counter, server = mortal
+    server.kill()
+    with anyio.fail_after(5):
+        while counter.store.health.up:
+            with suppress(StoreUnavailable):
+                await counter.store.requests.due(1)
     with pytest.raises(StoreUnavailable):
         await counter.ask(tool="refund_get")
     lenient = counter.make_guard(allow_when_store_is_down=True)
@@ -78,3 +89,15 @@ async def test_without_a_store_an_allowed_call_is_refused_unless_the_operator_sa
     await answer.recorded()
     with pytest.raises(StoreUnavailable):
         await lenient.admit(refund(1), Origin())
+    server.start()
+    with anyio.fail_after(10):
+        while not await _facts(counter):
+            pass
+    assert await counter.facts() == ["call.decided"]
+
+
+async def _facts(counter: Counter) -> list[str]:
+    try:
+        return await counter.facts()
+    except StoreUnavailable:
+        return []

@@ -1,0 +1,91 @@
+"""A broker that listens: rooms opened, server started, and ended in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+
+from broker.app import Broker, opened
+from broker.serving import Server, listening, raise_file_limit, server
+from broker.settings import Settings
+
+log = structlog.get_logger()
+
+# Seconds after the rooms began to close in which the process ends, whatever still hangs.
+LAST_RESORT = 15.0
+
+
+@dataclass(frozen=True)
+class Running:
+    """A broker that answers at `url`. `stop()` ends it as SIGTERM does."""
+
+    url: str
+    broker: Broker
+    server: Server
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Running]:
+    """Serve in the background of a program, which handles signals itself."""
+    listener = listening(settings.host, settings.port)
+    host, port = listener.getsockname()[:2]
+    async with opened(settings, address=host) as broker:
+        front = server(broker.app, broker.stopping)
+        serving = asyncio.create_task(front._serve([listener]))
+        url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        try:
+            await _started(front, serving)
+            yield Running(url.rstrip("/"), broker, front)
+        finally:
+            front.stop()
+            await serving
+            listener.close()
+
+
+async def _started(front: Server, serving: asyncio.Task[None]) -> None:
+    while not front.started:
+        if serving.done():
+            await serving
+        await asyncio.sleep(0.005)
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    raise_file_limit()
+    with contextlib.suppress(KeyboardInterrupt):
+        _run(_served(settings, ready))
+    return 0
+
+
+async def _served(settings: Settings, ready: Callable[[str], None]) -> None:
+    async with running(settings) as broker:
+        with broker.server.capture_signals():
+            ready(broker.url)
+            await broker.broker.stopping.wait()
+            log.info("broker.stops")
+            threading.Thread(target=_last_resort, daemon=True).start()
+
+
+def _last_resort() -> None:
+    """End the process when the rooms do not: a supervisor must not have to kill it."""
+    threading.Event().wait(LAST_RESORT)
+    os._exit(3)
+
+
+def _run(main: object) -> None:
+    try:
+        import uvloop  # noqa: PLC0415 - missing on Windows
+
+        uvloop.run(main)  # type: ignore[arg-type]  # a coroutine
+    except ImportError:
+        asyncio.run(main)  # type: ignore[arg-type]  # a coroutine

@@ -1,0 +1,46 @@
+"""The way to each server of the catalogue: HTTP for those with an address, a pipe for those with a command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from broker.approvals.ports import Relay
+from broker.domain.requests import ApprovalRequest
+from broker.domain.servers import Server
+from broker.errors import UnknownServer
+from broker.upstream.answers import Stream, Whole
+from broker.upstream.http import HttpAnswer, HttpServers
+from broker.upstream.http_release import HttpReleases
+from broker.upstream.stdio import StdioForwarder
+
+
+class Ways:
+    """Forwards and executes by the kind of the server."""
+
+    def __init__(
+        self, catalogue: Callable[[str], Server | None], http: HttpServers, releases: HttpReleases, stdio: StdioForwarder
+    ) -> None:
+        self._catalogue = catalogue
+        self._http = http
+        self._releases = releases
+        self._stdio = stdio
+
+    async def forward(
+        self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
+    ) -> HttpAnswer | Whole | Stream:
+        """Send one message on. Raises `UnknownServer`, `UpstreamUntouched`, `OutcomeLost`."""
+        if self._over_stdio(server):
+            return await self._stdio.forward(server, verb, headers, body, patient=patient)
+        return await self._http.forward(server, verb, headers, body, patient=patient)
+
+    async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
+        """Send a stored call once. Raises as `forward` does."""
+        if self._over_stdio(request.call.server):
+            return await self._stdio.execute(request, relay)
+        return await self._releases.execute(request, relay)
+
+    def _over_stdio(self, name: str) -> bool:
+        server = self._catalogue(name)
+        if server is None:
+            raise UnknownServer("the server is not in the catalogue", server=name)
+        return bool(server.command)
