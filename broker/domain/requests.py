@@ -48,7 +48,8 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the call came in, so that a release can go the same way.
 
     `session` is the upstream's own session id (older era); `rpc_id` the first caller's JSON-RPC id;
-    `broker` the process that holds the live stream and therefore claims first.
+    `broker` the process that holds the live stream and therefore claims first; `stated` is why the agent says it
+    calls: shown as unverified, and no part of the digest.
     """
 
     era: str = ""
@@ -56,6 +57,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     rpc_id: int | str | None = None
     broker: str = ""
     trace: str = ""
+    stated: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):
