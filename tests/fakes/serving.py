@@ -39,16 +39,21 @@ def started(command: Sequence[str], env: Mapping[str, str] | None = None) -> Ite
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
     )
-    assert process.stdout is not None
+    assert process.stdout is not None and process.stdin is not None
+    emptying = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop the program
     try:
         address = next((line.removeprefix(_READY).strip() for line in process.stdout if line.startswith(_READY)), "")
         if not address:
             raise RuntimeError(f"{command[-1]} did not start")
-        threading.Thread(target=process.stdout.read, daemon=True).start()  # a full pipe would stop the program
+        emptying.start()
         yield address
     finally:
         process.kill()
         process.wait()
+        if emptying.is_alive():
+            emptying.join()
+        process.stdin.close()
+        process.stdout.close()
 
 
 def running(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[str]:
