@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
+import signal
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -62,18 +62,19 @@ async def _started(front: Server, serving: asyncio.Task[None]) -> None:
 def serve(settings: Settings, ready: Callable[[str], None]) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status."""
     raise_file_limit()
-    with contextlib.suppress(KeyboardInterrupt):
-        _run(_served(settings, ready))
+    _run(_served(settings, ready))
     return 0
 
 
 async def _served(settings: Settings, ready: Callable[[str], None]) -> None:
+    loop = asyncio.get_running_loop()
     async with running(settings) as broker:
-        with broker.server.capture_signals():
-            ready(broker.url)
-            await broker.broker.stopping.wait()
-            log.info("broker.stops")
-            threading.Thread(target=_last_resort, daemon=True).start()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, broker.stop)
+        ready(broker.url)
+        await broker.broker.stopping.wait()
+        log.info("broker.stops")
+        threading.Thread(target=_last_resort, daemon=True).start()
 
 
 def _last_resort() -> None:
