@@ -16,7 +16,7 @@ from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, en
 from broker.gateway.eras import HANDSHAKE, check_headers, check_method, client_of, may_pass, without_tasks
 from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from broker.gateway.heads import Head, check_host, check_media, head_of
-from broker.gateway.holding import Attendances
+from broker.gateway.holding import USUAL_PACE, Attendances, Pace
 from broker.gateway.lists import Edit, tools_shown
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
@@ -36,13 +36,14 @@ class Gateway:
     """The ASGI app for every path under `/mcp/`.
 
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
-    be spoken to, without ports. `hold` is in seconds, `body_limit` in bytes. `challenge` is the `WWW-Authenticate` of a 401.
+    be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
+    `WWW-Authenticate`.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
         self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
-        hosts: Collection[str], hold: float = 45.0, body_limit: int = 1 << 20, challenge: str = "Bearer",
+        hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
     ) -> None:  # fmt: skip
         self._authenticate = authenticate
         self._catalogue = catalogue
@@ -57,7 +58,7 @@ class Gateway:
         self._sessions = Sessions(desk, forwarder)
         self._calls = Calls(
             judge, desk, lines, self._passing, self._attendances, seals=self._seals, schemas=schemas, clock=clock,
-            broker=broker, hold=hold, parking=self._sessions.parked,
+            broker=broker, hold=hold, pace=pace, parking=self._sessions.parked,
         )  # fmt: skip
 
     def drain(self) -> None:

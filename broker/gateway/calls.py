@@ -17,7 +17,7 @@ from broker.domain.outcomes import Refused
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
 from broker.gateway.envelope import INVALID_PARAMS, check_judged
-from broker.gateway.holding import Attendances, Hold, Manner
+from broker.gateway.holding import Attendances, Hold, Manner, Pace
 from broker.gateway.lists import LONGEST_WAIT
 from broker.gateway.parameters import checked_parameters
 from broker.gateway.passing import Passing, as_event
@@ -40,7 +40,7 @@ class Calls:
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, desk: Waiting, lines: Lines, passing: Passing, attendances: Attendances, *, seals: Seals,
-        schemas: Schemas, clock: Callable[[], datetime], broker: str, hold: float, parking: Parking,
+        schemas: Schemas, clock: Callable[[], datetime], broker: str, hold: float, pace: Pace, parking: Parking,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._desk = desk
@@ -52,6 +52,7 @@ class Calls:
         self._clock = clock
         self._broker = broker
         self._hold = hold
+        self._pace = pace
         self._parking = parking
         self._waits: Counter[str] = Counter()
 
@@ -95,6 +96,7 @@ class Calls:
         place = Place(request.id, visit.message.id or "", visit.upstream_session)
         manner = Manner(
             within=within,
+            pace=self._pace,
             modern=visit.modern,
             streams=visit.head.takes_stream,
             event_id="" if visit.modern else self._seals.event(place, visit.caller, visit.server.name),
@@ -109,10 +111,11 @@ class Calls:
     async def resumed(self, visit: Visit, place: Place) -> None:
         """Hold a caller that came back by `GET` to the place where it waited. Raises `UnknownRequest`."""
         request = await self._desk.fetched(place.request, visit.caller)
-        manner = Manner(
-            within=self._hold, commit_after=0.0, event_id=self._seals.event(place, visit.caller, visit.server.name), primes=True
-        )
-        voice = Voice(place.rpc_id, None, first=request.origin.rpc_id == place.rpc_id and request.origin.session == place.session)
+        event_id = self._seals.event(place, visit.caller, visit.server.name)
+        pace = msgspec.structs.replace(self._pace, commit_after=0.0)
+        manner = Manner(within=self._hold, pace=pace, event_id=event_id, primes=True)
+        origin = request.origin
+        voice = Voice(place.rpc_id, None, first=(origin.rpc_id, origin.session) == (place.rpc_id, place.session))
         hold = Hold(visit.exchange, request, voice, manner, joined=False)
         await hold.run(self._desk, self._lines, self._attendances, self._clock)
 

@@ -34,15 +34,25 @@ Call = tuple[str, str, RpcId | None]
 """Principal, the upstream's session and JSON-RPC id: by these a client of the older era names its own call."""
 
 
-class Manner(msgspec.Struct, frozen=True):
-    """How a caller is held. Seconds; `event_id` is ours, so that an older client can come back; empty where it can't.
+class Pace(msgspec.Struct, frozen=True):
+    """Seconds: after how long a held answer becomes a stream, and between its signs of life."""
 
+    commit_after: float = 1.5
+    beat: float = 5.0
+
+
+USUAL_PACE = Pace()
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How a caller is held: for `within` seconds.
+
+    `event_id` is ours, so that an older client can come back; empty where it can't.
     `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
     """
 
     within: float
-    commit_after: float = 1.5
-    beat: float = 5.0
+    pace: Pace
     modern: bool = False
     streams: bool = True
     event_id: str = ""
@@ -152,7 +162,7 @@ class Hold:
         self, ending: asyncio.Future[Outcome], leaving: asyncio.Future[None], line: Line, clock: Callable[[], datetime]
     ) -> bool:  # fmt: skip
         """Pass on what comes and beat, until the end; False when the client left."""
-        manner, pause = self._manner, self._manner.commit_after
+        manner, pause = self._manner, self._manner.pace.commit_after
         hearing = asyncio.ensure_future(line.next(manner.within))
         try:
             while not ending.done():
@@ -164,7 +174,7 @@ class Hold:
                     await self._relay(hearing.result())
                     hearing = asyncio.ensure_future(line.next(manner.within))
                 elif not done:
-                    pause = manner.beat
+                    pause = manner.pace.beat
                     await self._beat(clock)
             hearing.cancel()
             [last] = await asyncio.gather(hearing, return_exceptions=True)

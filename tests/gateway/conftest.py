@@ -1,0 +1,40 @@
+"""`bank` is a guarded server in a process of its own; `rig` the gateway before it: `transfer` asks finance, `burn` is denied."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from broker.store.open import Store
+from tests.fakes.ledger_server import Ledger, ledger
+from tests.gateway.rig import Policies, Rig
+
+
+@pytest.fixture(scope="module")
+def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
+    with ledger(tmp_path_factory.mktemp("ledger") / "effects") as running:
+        yield running
+
+
+@pytest.fixture
+def policies(tmp_path: Path, bank: Ledger) -> Policies:
+    bank.path.unlink(missing_ok=True)
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    return Policies(folder, {"ledger": bank.url})
+
+
+@pytest.fixture
+async def rig(store: Store, policies: Policies) -> AsyncIterator[Rig]:
+    async with Rig(store, policies).running() as running:
+        yield running
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx2.AsyncClient]:
+    limits = httpx2.Limits(max_connections=None)
+    async with httpx2.AsyncClient(headers={"authorization": "Bearer alice"}, timeout=30, limits=limits) as client:
+        yield client
