@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import IO, Any
 
 import uvicorn
 
@@ -36,24 +36,31 @@ def _end_with_parent(server: uvicorn.Server) -> None:
 @contextmanager
 def started(command: Sequence[str], env: Mapping[str, str] | None = None) -> Iterator[str]:
     """Run a program that says `listening on ADDRESS` in a line of its output; yield the address, end it on the way out."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
-    )
-    assert process.stdout is not None and process.stdin is not None
-    emptying = threading.Thread(target=process.stdout.read, daemon=True)  # a full pipe would stop the program
+    environment = {**os.environ, **(env or {})}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stdout is not None
+        try:
+            address = next((line.removeprefix(_READY).strip() for line in process.stdout if line.startswith(_READY)), "")
+            if not address:
+                raise RuntimeError(f"{command[-1]} did not start")
+            with _drained(process.stdout):
+                try:
+                    yield address
+                finally:
+                    process.kill()
+        finally:
+            process.kill()
+
+
+@contextmanager
+def _drained(output: IO[str]) -> Iterator[None]:
+    """Read on to the end: a full pipe would stop the program."""
+    reading = threading.Thread(target=output.read)
+    reading.start()
     try:
-        address = next((line.removeprefix(_READY).strip() for line in process.stdout if line.startswith(_READY)), "")
-        if not address:
-            raise RuntimeError(f"{command[-1]} did not start")
-        emptying.start()
-        yield address
+        yield
     finally:
-        process.kill()
-        process.wait()
-        if emptying.is_alive():
-            emptying.join()
-        process.stdin.close()
-        process.stdout.close()
+        reading.join()
 
 
 def running(module: str, *arguments: str, env: Mapping[str, str] | None = None) -> AbstractContextManager[str]:

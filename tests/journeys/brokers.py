@@ -1,0 +1,135 @@
+"""Real brokers, each a process of its own: `broker serve` on a free port, to be killed, stopped and started again.
+
+A `Place` is one install: a policy folder, a data folder, settings. All brokers of a place share its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from broker.app import store_of
+from broker.identity.agents import AgentTokens
+from broker.identity.people import PersonTokens, Scope
+from broker.settings import Settings
+from broker.store.embedded import stop_server
+
+OWNER = "sam@example.com"
+REVIEWERS = ("fay@example.com", "lee@example.com")
+ALLOW_ALL = "rules: [{id: all, match: {server: '*'}, effect: allow}]"
+ASK_ALL = """
+defaults: {approval: {all_of: [{group: reviewers}], timeout: 15m}}
+rules: [{id: all, title: "{tool.name}", match: {server: '*'}, effect: require_approval}]
+"""
+READY = 40.0
+
+
+class Broker:
+    """One running broker."""
+
+    def __init__(self, url: str, process: subprocess.Popen[bytes]) -> None:
+        self.url = url
+        self.process = process
+
+    def mcp(self, server: str) -> str:
+        return f"{self.url}/mcp/{server}"
+
+    def kill(self) -> None:
+        """End it as `kill -9` does."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """End it as a supervisor does; returns its exit status."""
+        self.process.terminate()
+        return self.process.wait(30)
+
+
+class Place:
+    """`settings` are `BROKER_*` without the prefix, lower case."""
+
+    def __init__(self, home: Path, **settings: str) -> None:
+        self.home = home
+        self.policies = home / "policies"
+        self.policies.mkdir()
+        self.settings = {"data": str(home / "data"), "policies": str(self.policies), "log_level": "warning", **settings}
+        self.write("people", {"people": {OWNER: {}}, "groups": {"reviewers": list(REVIEWERS)}})
+
+    def write(self, name: str, content: Mapping[str, Any] | str) -> None:
+        """Write one policy file: YAML text, or what it holds."""
+        text = content if isinstance(content, str) else yaml.safe_dump(dict(content))
+        fresh = self.home / f"{name}.new"
+        fresh.write_text(text)
+        fresh.replace(self.policies / f"{name}.yaml")
+
+    @contextmanager
+    def broker(self, **settings: str) -> Iterator[Broker]:
+        """Run a broker, with settings of its own beside the place's."""
+        announced = self.home / f"address-{time.monotonic_ns()}"
+        own = {f"BROKER_{name.upper()}": value for name, value in {**self.settings, **settings}.items()}
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")} | own
+        command = [sys.executable, "-m", "broker", "serve", "--port", "0", "--announce", str(announced)]
+        with (self.home / "broker.log").open("ab") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        try:
+            yield Broker(self._address(announced, process), process)
+        finally:
+            process.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+            process.kill()
+            process.wait()
+
+    def _address(self, announced: Path, process: subprocess.Popen[bytes]) -> str:
+        until = time.monotonic() + READY
+        while not announced.exists():
+            if process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(f"the broker did not start:\n{self.log()[-3000:]}")
+            time.sleep(0.02)
+        return announced.read_text().strip()
+
+    def log(self) -> str:
+        """What the brokers of this place said."""
+        return (self.home / "broker.log").read_text()
+
+    # -- credentials, as `broker agents add` and `broker people token` make them, without a process for each -----------
+
+    def agent(self, name: str = "agent", *, servers: tuple[str, ...] | None = None) -> str:
+        return asyncio.run(self._agent(name, servers))
+
+    def person(self, name: str) -> str:
+        return asyncio.run(self._person(name))
+
+    async def _agent(self, name: str, servers: tuple[str, ...] | None) -> str:
+        async with store_of(Settings(**self.settings)) as store:
+            tokens = AgentTokens(store.credentials, clock=_clock)
+            return await tokens.add(name, owner=OWNER, lasts=timedelta(days=1), servers=servers)
+
+    async def _person(self, name: str) -> str:
+        async with store_of(Settings(**self.settings)) as store:
+            return await PersonTokens(store.credentials, clock=_clock).add(name, scopes=tuple(Scope), lasts=timedelta(days=1))
+
+
+def _clock() -> datetime:
+    return datetime.now(UTC)
+
+
+@contextmanager
+def place(home: Path, **settings: str) -> Iterator[Place]:
+    """Make an install in `home`; its embedded store ends with it, even when its brokers were killed."""
+    one = Place(home, **settings)
+    try:
+        yield one
+    finally:
+        if "redis_url" not in one.settings:
+            asyncio.run(stop_server(home / "data"))
