@@ -28,9 +28,10 @@ class Answer(msgspec.Struct):
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection. Raises `ConnectionError` when the other side closes in the middle of an answer."""
+    """One keep-alive connection; `heard` is set at its first bytes. Raises `ConnectionError` when the other side closes in the middle of an answer."""
 
     def __init__(self) -> None:
+        self.heard = asyncio.Event()
         self._first = 0.0
         self._waiting: asyncio.Future[Answer] | None = None
         self._transport: asyncio.Transport | None = None
@@ -39,6 +40,7 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape, not by name
 
     def data_received(self, data: bytes) -> None:
+        self.heard.set()
         self._parser.feed_data(data)
 
     def connection_lost(self, _: Exception | None) -> None:

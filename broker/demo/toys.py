@@ -10,7 +10,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import anyio
 import uvicorn
 from mcp.server.mcpserver import MCPServer
 
@@ -34,6 +33,7 @@ class Inside(uvicorn.Server):
 
 
 def server_of(name: str, folder: Path, host: str) -> Inside:
+    folder.mkdir(parents=True, exist_ok=True)
     # Not for the open: host checks of the SDK are off where the toy listens for other machines (compose).
     app = TOYS[name](folder).streamable_http_app(json_response=True, host=host)
     return Inside(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=1))
@@ -42,19 +42,19 @@ def server_of(name: str, folder: Path, host: str) -> Inside:
 @asynccontextmanager
 async def toys(folder: Path) -> AsyncIterator[dict[str, str]]:
     """Run the three servers on free ports of 127.0.0.1; yields name -> URL. Their files lie in `folder`."""
-    async with anyio.create_task_group() as tasks:
-        servers, urls = [], {}
+    running: list[tuple[Inside, asyncio.Task[None]]] = []
+    urls = {}
+    try:
         for name in TOYS:
             listener = socket.create_server(("127.0.0.1", 0))
             server = server_of(name, folder, "127.0.0.1")
-            tasks.start_soon(server.serve, [listener])
-            servers.append(server)
+            running.append((server, asyncio.create_task(server.serve([listener]))))
             urls[name] = f"http://127.0.0.1:{listener.getsockname()[1]}/mcp"
-        try:
-            yield urls
-        finally:
-            for server in servers:
-                server.should_exit = True
+        yield urls
+    finally:
+        for server, _ in running:
+            server.should_exit = True
+        await asyncio.gather(*(task for _, task in running))
 
 
 def main() -> None:
@@ -65,7 +65,6 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=9001)
     parser.add_argument("--folder", type=Path, default=Path("toys"))
     args = parser.parse_args()
-    args.folder.mkdir(parents=True, exist_ok=True)
     alone = uvicorn.Server(server_of(args.name, args.folder, args.host).config)
     asyncio.run(alone.serve([socket.create_server((args.host, args.port))]))
 
