@@ -1,0 +1,80 @@
+"""The card: what one request looks like in a conversation. A pure function of the request and who is who in Slack."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+
+from broker.channels.slack import blocks
+from broker.channels.slack.blocks import Block
+from broker.channels.slack.face import Face, Pressed
+from broker.channels.slack.facts import arguments_text, facts, fits, on_page_only
+from broker.channels.slack.status import STATES, standing
+from broker.domain.redaction import Shown, shown_call
+from broker.domain.requests import ApprovalRequest, RequestState
+
+APPROVE, REJECT, DETAILS = "approve", "reject", "details"
+
+
+class Card(msgspec.Struct, frozen=True):
+    """One message. `text` is the notification: the title and no argument. `approvable`: it has an Approve button."""
+
+    text: str
+    parts: list[Block]
+    approvable: bool = False
+
+    @property
+    def mark(self) -> str:
+        """Cards with the same mark look the same: no update is needed."""
+        return digest_of([self.text, blocks.bare(self.parts)])[:16]
+
+
+def card(request: ApprovalRequest, face: Face) -> Card:
+    """Return the card of a request as it stands."""
+    shown = shown_call(request.call, request.plan, face.key)
+    parts = [
+        blocks.header(shown.title),
+        blocks.rich(*facts(request, shown, face), block_id=f"f:{request.id}:{request.version}"),
+        blocks.rich(standing(request, face), block_id=f"s:{request.id}:{request.version}"),
+    ]
+    if request.state is RequestState.PENDING:
+        parts += buttons(request, shown, face)
+    return Card(notification(request, shown.title), parts, may_approve_here(request, shown))
+
+
+def notification(request: ApprovalRequest, title: str) -> str:
+    """Return the line that phones show: state and title, escaped."""
+    return f"{STATES[request.state]}: {blocks.mrkdwn(title[:300])}"
+
+
+def may_approve_here(request: ApprovalRequest, shown: Shown) -> bool:
+    """Only what is shown whole may be approved here, and only where the rule does not ask for the page."""
+    return request.state is RequestState.PENDING and not on_page_only(request.plan) and shown.whole and fits(shown)
+
+
+def view_of(request: ApprovalRequest, shown: Shown) -> str:
+    """Return the mark of what is decided on: the call as shown, and what is demanded. Progress is no part of it."""
+    asks = [[ask.rule, [[need.group, need.count] for need in ask.all_of]] for ask in request.plan.asks]
+    fields = [[field.label, field.value] for field in shown.fields]
+    return digest_of([request.digest, shown.title, fields, arguments_text(shown), asks, request.policy])[:16]
+
+
+def buttons(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
+    """Return the row of buttons; Approve is there only where `may_approve_here`, and asks once more with the act."""
+    value = Pressed(request.id, request.digest, view_of(request, shown)).value
+    elements: list[Block] = []
+    if may_approve_here(request, shown):
+        act = f"{request.call.server} → {request.call.tool} runs once, exactly as this card shows it. {shown.title}"
+        sure = blocks.confirm("Approve this call?", act, "Approve")
+        elements.append(blocks.button(APPROVE, "Approve", value, style="primary", confirm=sure))
+    if not on_page_only(request.plan):
+        elements += [blocks.button(REJECT, "Reject…", value, style="danger"), blocks.button(DETAILS, "Details", value)]
+    if page := face.page(request.id):
+        elements.append(blocks.open_button(page))
+    return [blocks.actions(f"a:{request.id}:{request.version}", *elements)] if elements else []
+
+
+def digest_of(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,106 @@
+"""What a card says of the call: the act, who calls for whom, why people are asked, and everything that would run."""
+
+from __future__ import annotations
+
+import json
+
+from broker.channels.slack import blocks
+from broker.channels.slack.blocks import Block
+from broker.channels.slack.face import Face
+from broker.domain.decisions import ApprovalPlan, Severity
+from broker.domain.redaction import Shown, covered
+from broker.domain.requests import ApprovalRequest, RequestState
+from broker.domain.text import visible
+
+# What one field, one reason and the agent's own words may take, and how many fields and reasons there is room for.
+FIELD, REASON, STATED = 300, 300, 400
+FIELDS, REASONS = 10, 5
+
+
+def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
+    """Return the parts of the card's rich text, the most decisive first."""
+    return [
+        _act(request),
+        _who(request, face),
+        *_why(request),
+        *_stated(request, face),
+        *_fields(shown),
+        _arguments(shown),
+        *_held_back(request, shown),
+    ]
+
+
+def fits(shown: Shown) -> bool:
+    """Does a card hold title, fields and all of the call without a cut?"""
+    fields = len(shown.fields) <= FIELDS and all(len(visible(field.value, keep="")) <= FIELD for field in shown.fields)
+    return fields and len(visible(shown.title, keep="")) <= blocks.HEADER and len(visible(arguments_text(shown))) <= blocks.RUN
+
+
+def on_page_only(plan: ApprovalPlan) -> bool:
+    """Critical calls, passkeys and typed confirmations are for the page."""
+    return plan.severity is Severity.CRITICAL or plan.step_up or bool(plan.type_to_confirm)
+
+
+def arguments_text(shown: Shown) -> str:
+    """Return all of the call in JSON, as it is shown: the arguments, and other members of `params` where there are any."""
+    whole = {"arguments": shown.arguments, **shown.rest} if shown.rest else shown.arguments
+    return json.dumps(whole, ensure_ascii=False, indent=2)
+
+
+def _act(request: ApprovalRequest) -> Block:
+    name = blocks.line(f"{request.call.server} → {request.call.tool}", 200, code=True)
+    return blocks.section(blocks.text(f"{request.plan.severity.value.upper()}  ", bold=True), name)
+
+
+def _who(request: ApprovalRequest, face: Face) -> Block:
+    caller = request.call.caller
+    parts = [blocks.text("Agent "), blocks.line(caller.agent or caller.workload or "without a name", 120, bold=True)]
+    if caller.client:
+        parts.append(blocks.line(f" ({caller.client} {caller.client_version}".rstrip() + ", by its own account)", 160))
+    if caller.user:
+        parts += [blocks.text(" for "), face.person(caller.user)]
+    if caller.owner and caller.owner != caller.user:
+        parts += [blocks.text(", owned by "), face.person(caller.owner)]
+    return blocks.section(*parts)
+
+
+def _why(request: ApprovalRequest) -> list[Block]:
+    lines = []
+    for reason in request.reasons[:REASONS]:
+        words = [blocks.line(f"  {reason.text}", REASON)] if reason.text else []
+        lines.append(blocks.section(blocks.text("Asked by rule "), blocks.line(reason.rule, 100, code=True), *words))
+    return lines
+
+
+def _stated(request: ApprovalRequest, face: Face) -> list[Block]:
+    if not request.origin.stated:
+        return []
+    words = covered(request.origin.stated, face.key)
+    return [blocks.quote(blocks.text("The agent says, unverified: ", italic=True), blocks.line(words, STATED))]
+
+
+def _fields(shown: Shown) -> list[Block]:
+    lines = []
+    for field in shown.fields[:FIELDS]:
+        label = field.label.removeprefix("$.").removeprefix("args.")
+        lines.append(blocks.section(blocks.line(f"{label}: ", 80, bold=True), blocks.line(field.value, FIELD)))
+    return lines
+
+
+def _arguments(shown: Shown) -> Block:
+    content = visible(arguments_text(shown))
+    return blocks.preformatted(content if len(content) <= blocks.RUN else content[: blocks.RUN - 1] + "…")
+
+
+def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
+    """Say what is not here, and so why there is no Approve button."""
+    if request.state is not RequestState.PENDING:
+        return []
+    notes = []
+    if not fits(shown):
+        notes.append(f"Not all of the call fits here ({len(visible(arguments_text(shown))):,} characters): open it to approve.")
+    if not shown.whole:
+        notes.append("Values that look like secrets are covered: open it to look at them and to approve.")
+    if on_page_only(request.plan):
+        notes.append("This one is decided on its page.")
+    return [blocks.section(blocks.text(note, bold=True)) for note in notes]
