@@ -10,14 +10,14 @@ from broker.channels.web.visitors import AnyRequest, posted, sign_in_path, visit
 from broker.domain.events import Noted
 
 
-@get("/account")
+@get("/account", include_in_schema=False)
 async def account(request: AnyRequest) -> Response[str]:
     web, who = Web.of(request), visitor(request)
     sessions = await web.parts.sessions.all(who.person)
     return web.page(request, "account.html", sessions=sessions, this=who.id, groups=web.groups(who))
 
 
-@post("/account/sessions/end", status_code=200)
+@post("/account/sessions/end", status_code=200, include_in_schema=False)
 async def end_sessions(request: AnyRequest) -> Redirect:
     """End one session of this person, or all of them."""
     web = Web.of(request)

@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from litestar import Litestar
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
 
-from broker.channels.web import account, failures, files, inbox, live, request_page, sign_in
+from broker.channels.web import account, api, failures, files, inbox, live, request_page, sign_in
 from broker.channels.web.parts import Web, WebParts
 from broker.channels.web.visitors import SignInNeeded, Visitors
 from broker.errors import BrokerError
@@ -30,7 +32,7 @@ def web_app(parts: WebParts) -> Litestar:
         [
             inbox.inbox, inbox.inbox_list, request_page.request_page, request_page.review, request_page.record,
             request_page.uncover, live.live, live.health_banner, sign_in.sign_in_page, sign_in.link_page, sign_in.sign_in,
-            sign_in.sign_out, account.account, account.end_sessions, files.static_file,
+            sign_in.sign_out, account.account, account.end_sessions, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={
@@ -42,6 +44,9 @@ def web_app(parts: WebParts) -> Litestar:
         lifespan=[board],
         state=State({"web": web}),
         request_max_body_size=BODY_LIMIT,
-        openapi_config=None,
+        openapi_config=OpenAPIConfig(
+            title="Approval broker", version="1", path="/api/v1/schema", render_plugins=[JsonRenderPlugin(path="/openapi.json")],
+            description="Requests that wait for people. Every call carries a personal token: `Authorization: Bearer …`.",
+        ),
         logging_config=None,
     )  # fmt: skip

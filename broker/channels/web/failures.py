@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web, partial
+from broker.channels.web.verdicts import Refusal
 from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path
 from broker.errors import (
     AlreadyResolved,
@@ -36,6 +37,7 @@ _STATUS: dict[type[BrokerError], int] = {
     WrongMove: 409,
     Malformed: 400,
     TooMany: 429,
+    Refusal: 422,
     StoreUnavailable: 503,
     PolicyInvalid: 503,
 }
@@ -48,9 +50,14 @@ _TITLES = {
     405: "That can't be done here",
     409: "Too late",
     413: "Too large",
+    422: "Something is missing",
     429: "Too many at once",
     503: "The broker can't decide anything just now",
 }
+
+
+# Fields of a mistake that a program may act on: who was first, and in which state the request is.
+_TOLD = ("request", "state", "by", "verdict", "scope")
 
 
 def status_of(error: BrokerError) -> int:
@@ -68,7 +75,8 @@ def on_broker_error(request: AnyRequest, error: BrokerError) -> Response[Any]:
     status = status_of(error)
     if status == 500:
         log.error("web.unmapped_error", code=error.code)
-    return _answer(request, status, error.code, error.message)
+    told = {name: error.fields[name] for name in _TOLD if name in error.fields}
+    return _answer(request, status, error.code, error.message, **told)
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -82,10 +90,10 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     return _answer(request, 500, "internal", "something went wrong inside the broker: nothing was decided")
 
 
-def _answer(request: AnyRequest, status: int, code: str, message: str) -> Response[Any]:
+def _answer(request: AnyRequest, status: int, code: str, message: str, **told: Any) -> Response[Any]:
     title = _TITLES.get(status, "It did not work")
     if request.url.path.startswith("/api/"):
-        problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code}
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **told}
         return Response(problem, status_code=status, media_type="application/problem+json")
     request.scope["state"].setdefault("visitor", None)
     sentence = f"{message[:1].upper()}{message[1:]}."

@@ -117,7 +117,7 @@ def _selected(request: AnyRequest) -> str:
     return path.removeprefix("/r/") if path.startswith("/r/") else ""
 
 
-@get("/", name="inbox")
+@get("/", name="inbox", include_in_schema=False)
 async def inbox(request: AnyRequest) -> Response[str]:
     """The list, and the first request beside it."""
     web = Web.of(request)
@@ -130,7 +130,7 @@ async def inbox(request: AnyRequest) -> Response[str]:
     return web.page(request, "inbox.html", **{**values, "selected": first, "chosen": False})
 
 
-@get("/inbox/list")
+@get("/inbox/list", include_in_schema=False)
 async def inbox_list(request: AnyRequest) -> Response[str]:
     """The list alone, for a live update."""
     web = Web.of(request)

@@ -20,13 +20,13 @@ BEAT = 2.0
 BEATS_TO_KEEP_ALIVE = 7
 
 
-@get("/live")
+@get("/live", include_in_schema=False)
 async def live(request: AnyRequest) -> Stream:
     """Named events: `inbox` (a list may differ), `request-<id>` (that request moved), `health` (the store went or came)."""
     return Stream(_events(Web.of(request), visitor(request)), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-@get("/health/banner", opt={"anonymous": True})
+@get("/health/banner", opt={"anonymous": True}, include_in_schema=False)
 async def health_banner(request: AnyRequest) -> Response[str]:
     """What is wrong with the broker, for pages that are open while it happens. Names nothing and nobody."""
     web = Web.of(request)
@@ -44,7 +44,7 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n" + event("inbox")
         while True:
             try:
-                row = await _next(rows)
+                row = await next_row(rows)
             except anyio.EndOfStream:
                 return
             if row is not None:
@@ -60,7 +60,8 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
                 yield b": still here\n\n"
 
 
-async def _next(rows: MemoryObjectReceiveStream[Row]) -> Row | None:
+async def next_row(rows: MemoryObjectReceiveStream[Row]) -> Row | None:
+    """Return the next row that moved, None after a beat without one. Raises `anyio.EndOfStream` when the broker stops."""
     with anyio.move_on_after(BEAT):
         return await rows.receive()
     return None

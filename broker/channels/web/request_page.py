@@ -10,25 +10,15 @@ from broker.channels.web.inbox import list_values
 from broker.channels.web.parts import Web, partial, reviewer
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.times import ago
-from broker.channels.web.views import STATES, view_digest
+from broker.channels.web.verdicts import Refusal, give, write_down
+from broker.channels.web.views import STATES
 from broker.channels.web.visitors import AnyRequest, posted
 from broker.domain.events import Noted
 from broker.domain.requests import ApprovalRequest
-from broker.domain.reviews import Verdict
-from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotPermitted, WrongMove
-
-REASON_LIMIT = 2_000
+from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, WrongMove
 
 
-class Refusal(BrokerError):
-    """What the form asks can't be done as it is; `status` says why, the page says it in words."""
-
-    def __init__(self, message: str, status: int = 422) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@get("/r/{request_id:str}")
+@get("/r/{request_id:str}", include_in_schema=False)
 async def request_page(request: AnyRequest, request_id: str) -> Response[str]:
     """The request, with the list beside it where there is room."""
     web = Web.of(request)
@@ -38,36 +28,23 @@ async def request_page(request: AnyRequest, request_id: str) -> Response[str]:
     return web.page(request, "inbox.html", **values, **list_values(request, web, request_id), chosen=True)
 
 
-@post("/r/{request_id:str}/review", status_code=200)
+@post("/r/{request_id:str}/review", status_code=200, include_in_schema=False)
 async def review(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
     """Count this person's verdict. What can't be done comes back as the page with the reason on it."""
     web = Web.of(request)
     who, form = await posted(request)
     found = await seen(web, who, request_id)
     try:
-        await _review(web, who, found, form)
+        await give(
+            web, found, reviewer(who), shown_to(web, who, found),
+            verdict=form.get("verdict", ""), digest=form.get("digest", ""), reason=form.get("reason", ""),
+        )  # fmt: skip
     except BrokerError as error:
         return await _again(request, web, who, found, error, form.get("reason", ""))
     return await _done(request, web, who, found)
 
 
-async def _review(web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> None:
-    verdict, reason = form.get("verdict", ""), form.get("reason", "").strip()
-    if verdict not in tuple(Verdict):
-        raise Refusal("choose Approve or Reject")
-    if len(reason) > REASON_LIMIT:
-        raise Refusal(f"the reason is longer than {REASON_LIMIT:,} characters")
-    if verdict == Verdict.REJECT and not reason:
-        raise Refusal("say why: the agent is told the reason")
-    shown = shown_to(web, who, found)
-    if verdict == Verdict.APPROVE and not shown.whole:
-        raise Refusal("uncover the hidden values first: what has not been seen can't be approved")
-    await web.parts.desk.review(
-        found.id, reviewer(who), Verdict(verdict), digest=form.get("digest", ""), reason=reason, view=view_digest(found, shown)
-    )
-
-
-@post("/r/{request_id:str}/record", status_code=200)
+@post("/r/{request_id:str}/record", status_code=200, include_in_schema=False)
 async def record(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
     """Write down what became of a request whose result nobody knows."""
     web = Web.of(request)
@@ -77,15 +54,13 @@ async def record(request: AnyRequest, request_id: str) -> Response[str] | Redire
     try:
         if form.get("ran") not in ("yes", "no"):
             raise Refusal("say whether it ran")
-        if not why or len(why) > REASON_LIMIT:
-            raise Refusal("say how you know, in a sentence or two")
-        await web.parts.desk.record(found.id, reviewer(who), ran=form["ran"] == "yes", why=why)
+        await write_down(web, found, reviewer(who), ran=form["ran"] == "yes", why=why)
     except BrokerError as error:
         return await _again(request, web, who, found, error, why)
     return await _done(request, web, who, found)
 
 
-@post("/r/{request_id:str}/uncover", status_code=200)
+@post("/r/{request_id:str}/uncover", status_code=200, include_in_schema=False)
 async def uncover(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
     """Show one value that looked like a secret, to somebody who has to judge it. The audit says who saw it."""
     web = Web.of(request)
@@ -94,7 +69,7 @@ async def uncover(request: AnyRequest, request_id: str) -> Response[str] | Redir
     path = form.get("path", "")
     try:
         if not (await view_of(web, who, found)).standing.reviews:
-            raise Refusal("only those who may review the request can uncover its values", 403)
+            raise NotAnApprover("only those who may review the request can uncover its values")
         if path not in {item.path for item in shown_to(web, who, found).secrets}:
             raise Refusal("there is nothing to uncover at this place")
     except BrokerError as error:
@@ -127,7 +102,7 @@ async def _again(
 def _status(error: BrokerError) -> int:
     match error:
         case Refusal():
-            return error.status
+            return 422
         case AlreadyResolved() | AlreadyReviewed() | WrongMove():
             return 409
         case NotPermitted():

@@ -11,7 +11,7 @@ from broker.domain.events import Noted
 from broker.errors import Unauthenticated
 
 
-@get("/sign-in")
+@get("/sign-in", include_in_schema=False)
 async def sign_in_page(request: AnyRequest) -> Response[str]:
     """Where a visitor without a session ends up: a place to paste the code of a link."""
     web = Web.of(request)
@@ -19,7 +19,7 @@ async def sign_in_page(request: AnyRequest) -> Response[str]:
     return web.page(request, "sign_in.html", after=after, wrong="")
 
 
-@get("/sign-in/{secret:str}")
+@get("/sign-in/{secret:str}", include_in_schema=False)
 async def link_page(request: AnyRequest, secret: str) -> Response[str] | Redirect:
     """Say whom the link signs in, and offer the button that does it."""
     web = Web.of(request)
@@ -30,7 +30,7 @@ async def link_page(request: AnyRequest, secret: str) -> Response[str] | Redirec
     return web.page(request, "link.html", secret=secret, whom=web.people().person(link.person))
 
 
-@post("/sign-in", status_code=200)
+@post("/sign-in", status_code=200, include_in_schema=False)
 async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
     """Use a link up and begin a session under a fresh id. A cookie that came along is ended, never adopted."""
     web = Web.of(request)
@@ -52,7 +52,7 @@ async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
     return Redirect(after, status_code=303, cookies=[web.jar.set(begun.secret)])
 
 
-@post("/sign-out", status_code=200)
+@post("/sign-out", status_code=200, include_in_schema=False)
 async def sign_out(request: AnyRequest) -> Redirect:
     web = Web.of(request)
     who, _ = await posted(request)

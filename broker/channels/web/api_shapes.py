@@ -1,0 +1,138 @@
+"""What the HTTP API takes and gives, as data. Texts of agents come redacted, else as they are: whoever shows them makes
+the invisible visible."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from broker.channels.web.standing import Standing
+from broker.channels.web.timeline import Moment
+from broker.channels.web.views import needs
+from broker.domain.people import People
+from broker.domain.redaction import Shown
+from broker.domain.requests import ApprovalRequest
+
+
+class Me(msgspec.Struct, frozen=True):
+    """Whose token it is, with the groups of this moment."""
+
+    person: str
+    groups: tuple[str, ...]
+    scopes: tuple[str, ...]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """One request in a list. `digest` binds a review to what was shown."""
+
+    id: str
+    state: str
+    title: str
+    severity: str
+    server: str
+    tool: str
+    agent: str
+    owner: str
+    groups: tuple[str, ...]
+    opened_at: datetime
+    expires_at: datetime
+    digest: str
+
+
+class Listed(msgspec.Struct, frozen=True):
+    """One page, newest first. `cursor` continues, empty at the end; a page may be short and still continue."""
+
+    requests: list[Summary]
+    cursor: str
+
+
+class Progress(msgspec.Struct, frozen=True):
+    rule: str
+    group: str
+    have: int
+    need: int
+
+
+class Reviewed(msgspec.Struct, frozen=True):
+    reviewer: str
+    verdict: str
+    at: datetime
+    channel: str
+    reason: str
+
+
+class Happened(msgspec.Struct, frozen=True):
+    at: datetime
+    what: str
+    said: str
+
+
+class Whole(msgspec.Struct, frozen=True):
+    """One request. `arguments` and `rest` are redacted; `whole` is False where more is hidden than a rule covers, and then
+    it can't be approved by a token. `blocked` says why you can't review it, empty where you can.
+    """
+
+    request: Summary
+    arguments: Any
+    rest: dict[str, Any]
+    whole: bool
+    rules: tuple[str, ...]
+    reasons: list[str]
+    progress: list[Progress]
+    reviews: list[Reviewed]
+    timeline: list[Happened]
+    blocked: str
+    step_up: bool
+    note: str
+    decided_by: str
+    ended_at: datetime | None
+    policy: str
+    definition: str
+
+
+class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`digest` as it was shown. `reason` is told to the agent, and needed to reject."""
+
+    verdict: str
+    digest: str
+    reason: str = ""
+
+
+class RecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What became of a request whose result nobody knows."""
+
+    ran: bool
+    why: str
+
+
+def summary(request: ApprovalRequest, title: str) -> Summary:
+    caller, plan = request.call.caller, request.plan
+    return Summary(
+        id=request.id, state=request.state.value, title=title, severity=plan.severity.value, server=request.call.server,
+        tool=request.call.tool, agent=caller.agent, owner=caller.owner, groups=(*plan.groups, *request.escalated),
+        opened_at=request.opened_at, expires_at=request.expires_at, digest=request.digest,
+    )  # fmt: skip
+
+
+def whole(request: ApprovalRequest, shown: Shown, *, people: People, standing: Standing, moments: Sequence[Moment]) -> Whole:
+    return Whole(
+        request=summary(request, shown.title),
+        arguments=shown.arguments,
+        rest=shown.rest,
+        whole=shown.whole,
+        rules=request.rules,
+        reasons=[f"{reason.rule}: {reason.text}" if reason.text else reason.rule for reason in request.reasons],
+        progress=[Progress(need.rule, need.group, need.have, need.count) for need in needs(request, people)],
+        reviews=[Reviewed(one.reviewer, one.verdict.value, one.at, one.channel, one.reason) for one in request.reviews],
+        timeline=[Happened(moment.at, moment.what, moment.said) for moment in moments],
+        blocked=standing.blocked,
+        step_up=standing.step_up,
+        note=request.note,
+        decided_by=request.decided_by,
+        ended_at=request.ended_at,
+        policy=request.policy,
+        definition=request.definition,
+    )
