@@ -16,9 +16,11 @@ from broker.domain.decisions import Allow, Decision, Deny, RequireApproval
 from broker.domain.events import CallDecided
 from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
-from broker.errors import StoreUnavailable
+from broker.errors import Malformed, StoreUnavailable
 from broker.policy.evaluate import counters_for, evaluate, shows
 from broker.policy.model import CounterUse, Facts, Policy
+
+_CONTINUES = frozenset(("inputResponses", "requestState", "task"))
 
 
 class Admitted(msgspec.Struct, frozen=True):
@@ -79,6 +81,7 @@ class Guard:
             case Deny():
                 return await self._refused(call, decision, origin)
             case RequireApproval():
+                _check_new(call)
                 return await self._desk.open(call, decision, seen, origin)
             case _:
                 assert_never(decision)
@@ -142,6 +145,13 @@ class Guard:
             await self._audit.append(event)
         except StoreUnavailable:
             await self._audit.spool(event)
+
+
+def _check_new(call: ToolCall) -> None:
+    """Raises `Malformed` for what continues an earlier call: nobody here asked for it, so people can't be shown what it answers."""
+    continued = sorted(_CONTINUES & call.params.keys())
+    if continued:
+        raise Malformed(f"a call that needs approval can't bring `{'`, `'.join(continued)}`", rpc=-32602)
 
 
 def _tighter(first: RequireApproval, fresh: Decision) -> Decision:
