@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,9 +26,6 @@ from broker.assets import shipped
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
-from broker.channels.web.ports import Timeline
-from broker.domain.events import Entry
-from broker.domain.requests import RequestId
 from broker.domain.servers import Server, ToolDefinition
 from broker.errors import PolicyInvalid, UpstreamUntouched
 from broker.gateway.app import Gateway
@@ -186,13 +183,6 @@ class _Listed:
         return seen.definition.input_schema if seen.definition else None
 
 
-def _timeline(store: Store) -> Timeline:
-    async def timeline(request_id: RequestId) -> Sequence[Entry]:
-        return ()
-
-    return timeline
-
-
 async def _ways(settings: Settings, catalogue: _Servers, tools: _Listed, rooms: AsyncExitStack) -> Ways:
     target = Directory(catalogue.server).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
@@ -211,7 +201,7 @@ async def _web(
 ) -> ASGIApp:  # fmt: skip
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
-        sessions=identity.sessions, links=identity.links, tokens=identity.people, timeline=_timeline(store),
+        sessions=identity.sessions, links=identity.links, tokens=identity.people, timeline=store.audit.about,
         note=store.audit.append, problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=stopping,
     )  # fmt: skip

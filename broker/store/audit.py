@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from broker.domain.events import Entry, Event, decode_event, encode_event
+from broker.domain.requests import RequestId
 from broker.errors import StoreUnavailable, VersionConflict
 from broker.store import keys
 from broker.store.connection import Argument, Commands
@@ -84,6 +85,14 @@ class Audit:
         """The same entries with the bytes of their events, unchanged."""
         rows = await self._commands.run("XRANGE", keys.audit(), f"{after + 1}-0", "+", "COUNT", limit)
         return [(int(name.split(b"-", 1)[0]), fields[1]) for name, fields in rows]
+
+    async def about(self, request_id: RequestId) -> Sequence[Entry]:
+        """All entries of one request that the store still holds, oldest first; none for an unknown one."""
+        numbers = (await self._commands.run("HGET", keys.record(request_id), "a") or b"").decode().split()
+        if not numbers:
+            return ()
+        found = await self._commands.run_all(*(("XRANGE", keys.audit(), f"{n}-0", f"{n}-0") for n in numbers))
+        return [Entry(int(n), decode_event(rows[0][1][1])) for n, rows in zip(numbers, found, strict=True) if rows]
 
     async def trim(self, upto: int) -> None:
         """Drop entries up to a number that is sealed and kept outside. Numbers go on from the last."""

@@ -10,7 +10,7 @@
 
 local id, nonce = ARGV[1], ARGV[4]
 
-local stored = redis.call('HMGET', KEYS[1], 'v', 'n')
+local stored = redis.call('HMGET', KEYS[1], 'v', 'n', 'a')
 -- a client that lost the reply sends the same commit again: it is done, not in conflict with itself
 if stored[2] and string.find(stored[2], nonce, 1, true) then return {'done'} end
 if (stored[1] or '0') ~= ARGV[2] then return {'conflict'} end
@@ -41,6 +41,7 @@ end
 if ARGV[10] ~= '' then
   local number = string.format('%.0f', redis.call('INCR', KEYS[7]))
   redis.call('XADD', KEYS[6], number .. '-0', 'e', ARGV[10])
+  redis.call('HSET', KEYS[1], 'a', (stored[3] and stored[3] .. ' ' or '') .. number)
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[12], '*', 'c', id .. ' ' .. ARGV[3] .. ' ' .. ARGV[11])
   redis.call('XADD', KEYS[5], '*', 'r', id, 'a', '0')
 end

@@ -48,7 +48,7 @@ def meta() -> str:
 
 
 def record(request_id: str) -> str:
-    """Hash of one request: v(ersion), b(ody), j(oin), n(onces of its last commits)."""
+    """Hash of one request: v(ersion), b(ody), j(oin), n(onces of its last commits), a(udit numbers)."""
     return _in(shard_of(request_id), "request", request_id)
 
 

@@ -20,6 +20,7 @@ async def test_an_approved_call_runs_once_with_the_reviewed_arguments(running: C
     after = await running.ended(request)
     assert (after.state, running.ledger.rows) == (RequestState.COMPLETED, [{"amount": 40}])
     assert await running.facts() == ["request.opened", "request.reviewed", "request.claimed", "request.finished"]
+    assert [entry.number for entry in await running.store.audit.about(request.id)] == [1, 2, 3, 4]
     assert await running.desk.outcome(request.id, AGENT, within=0) == Released(request.id, running.ledger.answer)
 
 
