@@ -148,7 +148,7 @@ class Guard:
 
 
 def _check_new(call: ToolCall) -> None:
-    """Raises `Malformed` for what continues an earlier call: nobody here asked for it, so people can't be shown what it answers."""
+    """Raises `Malformed` for what continues an earlier call: nobody here asked for it, so people can't see what it answers."""
     continued = sorted(_CONTINUES & call.params.keys())
     if continued:
         raise Malformed(f"a call that needs approval can't bring `{'`, `'.join(continued)}`", rpc=-32602)
