@@ -55,5 +55,5 @@ def bearer(authorization: str | None, expected: Kind) -> str:
     if kind is None:
         raise Unauthenticated("the token is not known")
     if kind is not expected:
-        raise Unauthenticated(f"this token is for a {kind.value}, and a token for a {expected.value} is needed")
+        raise Unauthenticated(f"this is a token of kind `{kind.value}`, and one of kind `{expected.value}` is needed")
     return header[1]
