@@ -12,7 +12,8 @@ import fcntl
 import hashlib
 import os
 import tempfile
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -64,9 +65,12 @@ class Embedded:
 
     async def start(self) -> None:
         """Attach to the running server, or start it. Raises `ConfigInvalid` or `StoreUnavailable`."""
-        self._users = (self._folder / "users.lock").open("ab")
-        await _locked(self._users, fcntl.LOCK_SH, START)  # waits for a last user who is just stopping it
-        await self.ensure(START)
+        with ExitStack() as opened:
+            users = opened.enter_context((self._folder / "users.lock").open("ab"))
+            await _locked(users, fcntl.LOCK_SH, START)  # waits for a last user who is just stopping it
+            await self.ensure(START)
+            opened.pop_all()
+        self._users = users
 
     async def ensure(self, within: float) -> None:
         """Start the server unless it runs, and wait until it answers. Raises `ConfigInvalid` or `StoreUnavailable`."""
@@ -99,7 +103,7 @@ class Embedded:
             if not _lock(users, fcntl.LOCK_EX):
                 return False
             await _shut_down(self._folder, self.socket)
-        self._reap()
+        await _until(lambda: not self._child or self._reap(), TRY)  # it has let go of its lock, and is ending
         return True
 
     async def _spawn(self, running: BinaryIO) -> None:
@@ -193,12 +197,18 @@ def _lock(file: BinaryIO, kind: int) -> bool:
 
 
 async def _locked(file: BinaryIO, kind: int, within: float) -> None:
-    try:
-        async with asyncio.timeout(within):
-            while not _lock(file, kind):  # noqa: ASYNC110 - the kernel tells nobody when a lock is free
-                await asyncio.sleep(POLL)
-    except TimeoutError:
-        raise StoreUnavailable(f"another broker holds {file.name} and does not let go") from None
+    if not await _until(lambda: _lock(file, kind), within):
+        raise StoreUnavailable(f"another broker holds {file.name} and does not let go")
+
+
+async def _until(done: Callable[[], bool], within: float) -> bool:
+    """Look again and again: the kernel tells nobody when a lock is free. False when the time is over."""
+    ends = asyncio.get_running_loop().time() + within
+    while not done():
+        if asyncio.get_running_loop().time() > ends:
+            return False
+        await asyncio.sleep(POLL)
+    return True
 
 
 async def _answers(socket: Path) -> bool:

@@ -8,6 +8,7 @@ import pytest
 
 from broker.domain.events import Entry, Noted
 from broker.store import keys
+from broker.store.audit import APPEND
 from broker.store.connection import Commands
 from broker.store.open import Store
 from tests.fakes.samples import cancel, draft, noted
@@ -83,6 +84,14 @@ async def test_a_writer_that_the_store_forgot_goes_on(store: Store, raw: Command
         await raw.run("DEL", lane)
     await store.audit.append(noted("after", store.clock()))
     assert [entry.number for entry in await store.audit.read(0, 10)] == [1, 2]
+
+
+async def test_a_lost_write_that_comes_after_its_events_were_drained_changes_nothing(store: Store, raw: Commands) -> None:
+    """The order in which a server wakes up to its sockets is its own: the write may be the last to be carried out."""
+    names = [keys.audit(), keys.audit_number(), keys.audit_lane("file"), keys.audit_lane("lost")]
+    assert await raw.script(APPEND, names, [0, 1, 60, 1, b"drained"]) == b"done"
+    assert await raw.script(APPEND, [*names[:2], names[3]], [0, 1, 60, "", b"lost"]) == b"conflict"
+    assert await store.audit.raw(0, 10) == [(1, b"drained")]
 
 
 @pytest.mark.parametrize("count", [1_000])
