@@ -11,7 +11,7 @@ from typing import Annotated
 import anyio
 import msgspec
 from litestar import Controller, Response, get, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from broker.approvals.ports import Query
@@ -31,9 +31,9 @@ from broker.errors import Malformed, Unauthenticated, UnknownRequest
 
 PAGES_LOOKED_AT = 20
 
-State = Annotated[str, Parameter(description="a state, e.g. pending; all if empty")]
-View = Annotated[str, Parameter(description="mine: may be reviewed by you now; asked: by your agents; all")]
-Limit = Annotated[int, Parameter(ge=1, le=200)]
+State = Annotated[str, QueryParameter(name="state", description="a state, e.g. pending; all if empty")]
+View = Annotated[str, QueryParameter(description="mine: may be reviewed by you now; asked: by your agents; all")]
+Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 
 class Api(Controller):
@@ -51,23 +51,18 @@ class Api(Controller):
 
     @get("/requests")
     async def requests(
-        self,
-        request: AnyRequest,
-        state: State = "pending",
-        view: View = "all",
-        server: str = "",
-        limit: Limit = 50,
-        cursor: str = "",
-    ) -> Listed:
+        self, request: AnyRequest, wanted: State = "pending", view: View = "all", server: FromQuery[str] = "",
+        limit: Limit = 50, cursor: FromQuery[str] = "",
+    ) -> Listed:  # fmt: skip
         """List requests that you may see."""
         token = await _token(request, "read")
-        if state and state not in tuple(RequestState):
-            raise Malformed(f"there is no state `{state}`")
-        states = (RequestState(state),) if state else ()
+        if wanted and wanted not in tuple(RequestState):
+            raise Malformed(f"there is no state `{wanted}`")
+        states = (RequestState(wanted),) if wanted else ()
         return await _listed(request, token, Query(states=states, server=server), view, limit, cursor)
 
     @get("/requests/{request_id:str}")
-    async def show(self, request: AnyRequest, request_id: str) -> Response[Whole]:
+    async def show(self, request: AnyRequest, request_id: FromPath[str]) -> Response[Whole]:
         """Show one request. Its ETag is its version."""
         token = await _token(request, "read")
         found = await _seen(request, token, request_id)
@@ -77,7 +72,7 @@ class Api(Controller):
         return Response(await _whole(request, token, found), headers={"etag": tag})
 
     @post("/requests/{request_id:str}/reviews", status_code=200)
-    async def review(self, request: AnyRequest, request_id: str, data: ReviewBody) -> Whole:
+    async def review(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> Whole:
         """Approve or reject. 409 says that it was decided before, and by whom."""
         token = await _token(request, "review")
         found = await _seen(request, token, request_id)
@@ -87,7 +82,7 @@ class Api(Controller):
         return await _whole(request, token, after)
 
     @post("/requests/{request_id:str}/record", status_code=200)
-    async def record(self, request: AnyRequest, request_id: str, data: RecordBody) -> Whole:
+    async def record(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[RecordBody]) -> Whole:
         """Write down what became of a request whose result nobody knows."""
         token = await _token(request, "review")
         found = await _seen(request, token, request_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, get
+from litestar.params import FromPath
 
 from broker.channels.web.parts import Web
 from broker.channels.web.visitors import AnyRequest
@@ -19,7 +20,7 @@ _TYPES = {
 
 
 @get("/static/{name:path}", opt={"anonymous": True}, include_in_schema=False)
-async def static_file(request: AnyRequest, name: str) -> Response[bytes]:
+async def static_file(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """One file of the static folder. Addresses carry a hash, so they may be cached for ever."""
     folder = Web.of(request).pages.static.resolve()
     path = (folder / name.lstrip("/")).resolve()

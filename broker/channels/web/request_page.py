@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from broker.channels.web.detail import detail_values, seen, shown_to, view_of
@@ -19,7 +20,7 @@ from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnAp
 
 
 @get("/r/{request_id:str}", include_in_schema=False)
-async def request_page(request: AnyRequest, request_id: str) -> Response[str]:
+async def request_page(request: AnyRequest, request_id: FromPath[str]) -> Response[str]:
     """The request, with the list beside it where there is room."""
     web = Web.of(request)
     values = await detail_values(request, web, request_id)
@@ -29,7 +30,7 @@ async def request_page(request: AnyRequest, request_id: str) -> Response[str]:
 
 
 @post("/r/{request_id:str}/review", status_code=200, include_in_schema=False)
-async def review(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+async def review(request: AnyRequest, request_id: FromPath[str]) -> Response[str] | Redirect:
     """Count this person's verdict. What can't be done comes back as the page with the reason on it."""
     web = Web.of(request)
     who, form = await posted(request)
@@ -45,7 +46,7 @@ async def review(request: AnyRequest, request_id: str) -> Response[str] | Redire
 
 
 @post("/r/{request_id:str}/record", status_code=200, include_in_schema=False)
-async def record(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+async def record(request: AnyRequest, request_id: FromPath[str]) -> Response[str] | Redirect:
     """Write down what became of a request whose result nobody knows."""
     web = Web.of(request)
     who, form = await posted(request)
@@ -61,7 +62,7 @@ async def record(request: AnyRequest, request_id: str) -> Response[str] | Redire
 
 
 @post("/r/{request_id:str}/uncover", status_code=200, include_in_schema=False)
-async def uncover(request: AnyRequest, request_id: str) -> Response[str] | Redirect:
+async def uncover(request: AnyRequest, request_id: FromPath[str]) -> Response[str] | Redirect:
     """Show one value that looked like a secret, to somebody who has to judge it. The audit says who saw it."""
     web = Web.of(request)
     who, form = await posted(request)

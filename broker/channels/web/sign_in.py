@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from litestar import Response, get, post
+from litestar.params import FromPath
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web
@@ -20,7 +21,7 @@ async def sign_in_page(request: AnyRequest) -> Response[str]:
 
 
 @get("/sign-in/{secret:str}", include_in_schema=False)
-async def link_page(request: AnyRequest, secret: str) -> Response[str] | Redirect:
+async def link_page(request: AnyRequest, secret: FromPath[str]) -> Response[str] | Redirect:
     """Say whom the link signs in, and offer the button that does it."""
     web = Web.of(request)
     try:

@@ -75,6 +75,7 @@ class RequestView(msgspec.Struct, frozen=True):
     moments: tuple[Moment, ...]
     agent: tuple[Piece, ...]
     client: tuple[Piece, ...]
+    stated: tuple[Piece, ...]
     owner: str
     user: str
     soon: bool
@@ -114,6 +115,7 @@ def request_view(
         moments=tuple(moments),
         agent=pieces(caller.agent or caller.workload or caller.user or "unnamed"),
         client=pieces(" ".join(part for part in (caller.client, caller.client_version) if part)),
+        stated=pieces(request.origin.stated),
         owner=people.person(caller.owner).shown if caller.owner else "",
         user=people.person(caller.user).shown if caller.user else "",
         soon=request.state is RequestState.PENDING and request.expires_at - now < SOON,

@@ -1,0 +1,209 @@
+"""The web on a real store, desk and policy, served on a free port.
+
+`site`     a `Site`: park requests, sign people in, ask the API
+`browser`  a real Chromium; `site.tab(browser, person)` opens a signed-in tab
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from broker.approvals.desk import Desk
+from broker.approvals.ports import SeenTool
+from broker.assets import shipped
+from broker.channels.web.app import web_app
+from broker.channels.web.headers import secured
+from broker.channels.web.parts import WebParts
+from broker.domain.calls import Caller, ToolCall
+from broker.domain.decisions import ApprovalPlan, Reason, RequireApproval, Requirement, RuleApproval, Severity
+from broker.domain.events import Entry
+from broker.domain.people import Group, People, Person
+from broker.domain.requests import ApprovalRequest, Origin, RequestId, RequestState
+from broker.identity.people import PersonTokens, Scope, SignInLinks
+from broker.identity.sessions import Sessions
+from broker.policy.model import Policy, Problem
+from broker.serving import listening, server
+from broker.store import keys
+from broker.store.open import Store
+
+ANN, BO, CY, DANA, EVE = (f"{name}@example.com" for name in ("ann", "bo", "cy", "dana", "eve"))
+PEOPLE = People(
+    persons={
+        ANN: Person(ANN, "Ann Lindqvist"), BO: Person(BO, "Bo Tanaka"), CY: Person(CY, "Cy Osei"),
+        DANA: Person(DANA, "Dana Ruiz"), EVE: Person(EVE, "Eve Stone"),
+    },
+    groups={name: Group(name, who) for name, who in (("finance", (ANN, BO, CY)), ("security", (CY,)), ("strangers", (EVE,)))},
+)  # fmt: skip
+
+REASONS = (Reason("refund-large", "refunds above 500", "payments.yaml:12"),)
+
+
+class Policies:
+    """A policy that only knows people; `problems` are those of its files."""
+
+    current = Policy(digest="sha256:" + "5f" * 32, people=PEOPLE, servers={})
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass
+class Site:
+    """A served web app. `now` moves its clock; the store keeps its own."""
+
+    url: str
+    store: Store
+    desk: Desk
+    policies: Policies
+    parts: WebParts
+    links: SignInLinks
+    sessions: Sessions
+    tokens: PersonTokens
+    closing: AsyncExitStack
+    ahead: list[timedelta] = field(default_factory=lambda: [timedelta()])
+
+    async def park(
+        self, title: str = "Refund 900 EUR to Acme", arguments: dict[str, Any] | None = None, *,
+        asks: Sequence[tuple[str, int]] = (("finance", 1),), severity: str = "high", timeout: timedelta = timedelta(hours=1),
+        owner: str = DANA, agent: str = "billing-bot", client: str = "", stated: str = "", rest: dict[str, Any] | None = None,
+        server: str = "payments", tool: str = "refund_create", **plan: Any,
+    ) -> ApprovalRequest:  # fmt: skip
+        """Park one call, as the guard would."""
+        params = {
+            "name": tool,
+            "arguments": {"amount": 900, "customer": "Acme"} if arguments is None else arguments,
+            **(rest or {}),
+        }
+        call = ToolCall(server, tool, params, Caller(agent=agent, owner=owner, client=client))
+        needs = tuple(Requirement(group, count) for group, count in asks)
+        asked = ApprovalPlan(
+            title=title, asks=(RuleApproval("refund-large", needs),), timeout=timeout, severity=Severity(severity), **plan
+        )
+        decision = RequireApproval(policy=Policies.current.digest, rules=("refund-large",), reasons=REASONS, plan=asked)
+        return (await self.desk.open(call, decision, SeenTool(True, None), Origin(stated=stated))).request
+
+    async def state(self, request: ApprovalRequest) -> RequestState:
+        return (await self.store.requests.get(request.id)).state
+
+    async def visitor(self, person: str) -> httpx2.AsyncClient:
+        """Return a client with a signed-in session of `person`."""
+        client = self.stranger()
+        link = await self.links.add(person)
+        answer = await client.post("/sign-in", data={"code": link})
+        assert answer.status_code == 303, answer.text
+        return client
+
+    def stranger(self) -> httpx2.AsyncClient:
+        client = httpx2.AsyncClient(base_url=self.url, timeout=10)
+        self.closing.push_async_callback(client.aclose)
+        return client
+
+    async def api(self, person: str, *scopes: str) -> httpx2.AsyncClient:
+        """Return a client with a personal token; all scopes if none is named."""
+        chosen = tuple(Scope(scope) for scope in scopes) or (Scope.READ, Scope.REVIEW)
+        secret = await self.tokens.add(person, scopes=chosen, lasts=timedelta(days=1))
+        client = self.stranger()
+        client.headers["authorization"] = f"Bearer {secret}"
+        return client
+
+    async def csrf(self, client: httpx2.AsyncClient) -> str:
+        signed_in = await self.sessions.find(client.cookies["broker"])
+        assert signed_in is not None
+        return signed_in.csrf
+
+    async def review(
+        self, client: httpx2.AsyncClient, request: ApprovalRequest, verdict: str, reason: str = "", **fields: str
+    ) -> httpx2.Response:
+        """Send the form of a request's page."""
+        form = {"csrf": await self.csrf(client), "digest": request.digest, "verdict": verdict, "reason": reason} | fields
+        return await client.post(f"/r/{request.id}/review", data=form)
+
+    async def listed(self, client: httpx2.AsyncClient, title: str, path: str = "/") -> str:
+        """Return a page once it names `title`: the list follows the store by a moment."""
+        with anyio.fail_after(5):
+            while title not in (page := (await client.get(path)).text):  # noqa: ASYNC110 - a page has no event
+                await anyio.sleep(0.01)
+        return page
+
+    async def tab(self, browser: Any, person: str, **context: Any) -> Any:
+        """Return a tab of a fresh, signed-in browser profile."""
+        profile = await browser.new_context(base_url=self.url, **context)
+        self.closing.push_async_callback(profile.close)
+        page = await profile.new_page()
+        await page.goto(f"/sign-in/{await self.links.add(person)}")
+        await page.get_by_role("button", name="Sign in").click()
+        await page.wait_for_url(self.url + "/")
+        return page
+
+
+@pytest.fixture
+async def site(store: Store) -> AsyncIterator[Site]:
+    async with served(store) as site:
+        yield site
+
+
+@asynccontextmanager
+async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
+    """Serve a web app over a store. `changed` replaces parts."""
+    policies, ahead = Policies(), [timedelta()]
+
+    def clock() -> datetime:
+        return datetime.now(UTC) + ahead[0]
+
+    async def timeline(_: RequestId) -> Sequence[Entry]:
+        return ()
+
+    desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=timedelta(minutes=10))
+    links, sessions = SignInLinks(store.credentials, clock=clock), Sessions(store.credentials, clock=clock)
+    tokens = PersonTokens(store.credentials, clock=clock)
+    given: dict[str, Any] = {
+        "desk": desk, "requests": store.requests, "changes": store.changes, "policies": policies, "health": store.health,
+        "sessions": sessions, "links": links, "tokens": tokens, "timeline": timeline, "note": store.audit.append,
+        "problems": lambda: policies.problems, "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
+    }  # fmt: skip
+    parts = WebParts(**given | changed)
+    app = web_app(parts)
+    listener = listening("127.0.0.1", 0)
+    front = server(secured(app, https=parts.public_url.startswith("https://")), parts.closing)
+    async with AsyncExitStack() as closing:
+        await closing.enter_async_context(app.lifespan())
+        serving = asyncio.create_task(front._serve([listener]))
+        with anyio.fail_after(5):
+            while not front.started:  # noqa: ASYNC110 - uvicorn has no event for it
+                await anyio.sleep(0.005)
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        try:
+            yield Site(url, store, desk, policies, parts, links, sessions, tokens, closing, ahead)
+        finally:
+            front.stop()
+            await serving
+            listener.close()
+
+
+CHROMIUM = Path(os.environ.get("BROKER_TEST_CHROMIUM", "/usr/bin/chromium"))
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+FOUND = CHROMIUM.exists()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Any]:
+    if not FOUND:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
+
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        await chromium.close()
