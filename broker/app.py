@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,6 +24,9 @@ from broker.approvals.janitor import Janitor
 from broker.approvals.ports import Channel, SeenTool
 from broker.approvals.releaser import Releaser
 from broker.assets import shipped
+from broker.audit.keys import signing_key
+from broker.audit.sealer import Sealer
+from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
@@ -100,37 +104,91 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
 
     Raises `ConfigInvalid` and `StoreUnavailable` when it can't be; a wrong policy is no reason: every call is refused then.
     """
-    broker_id, stopping = f"broker-{secrets.token_hex(6)}", asyncio.Event()
     async with AsyncExitStack() as rooms:
-        store = await rooms.enter_async_context(store_of(settings, broker_id))
-        policies = PolicyFolder(settings.policies or shipped("policies"), environment=settings.environment)
-        await policies.load()
-        rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
-        catalogue = _Servers(policies)
+        ground = await _ground(settings, address, rooms)
+        catalogue = _Servers(ground.policies)
         tools = _Listed(catalogue)
-        ways = await _ways(settings, catalogue, tools, rooms)
-        desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window)
-        guard = Guard(
-            desk, policies, tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
-            broker=broker_id, allow_when_store_is_down=settings.on_store_down == "allow",
-        )  # fmt: skip
-        fitness = Fitness(store.requests, policies, tools, store.counters, clock=now)
-        releaser = Releaser(store.requests, store.changes, ways, fitness, broker=broker_id, lease=settings.lease)
-        identity = identity_of(store)
-        gateway = Gateway(
-            authenticate=identity.agents.authenticate, catalogue=catalogue.server, judge=guard, desk=desk, lines=releaser,
-            forwarder=ways, schemas=tools.schema, clock=now, key=await store.keys.signing_key("sessions"),
-            broker=broker_id, hosts=_hosts(settings, address), hold=settings.hold.total_seconds(),
-            body_limit=settings.body_limit,
-        )  # fmt: skip
-        rooms.push_async_callback(gateway.close)
-        web = await _web(settings, store, policies, desk, identity, stopping, rooms)
-        channels: list[Channel] = []
-        for room in (releaser, Janitor(store.requests, keep=settings.keep_requests, clock=now),
-                     Courier(store.outbox, store.requests, channels)):  # fmt: skip
-            await rooms.enter_async_context(room.running())
-        rooms.push_async_callback(_ended, asyncio.create_task(_drained(stopping, gateway)))
-        yield Broker(Front({"/mcp": gateway}, web), store, policies, desk, identity, stopping)
+        ways = await _ways(ground, catalogue, tools)
+        cases = _use_cases(ground, tools, ways)
+        identity = identity_of(ground.store)
+        gateway = await _gateway(ground, cases, identity, catalogue, tools, ways)
+        web = await _web(ground, cases.desk, identity)
+        await _background(ground, cases, channels=())
+        rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
+        front = Front({"/mcp": gateway}, web)
+        yield Broker(front, ground.store, ground.policies, cases.desk, identity, ground.stopping)
+
+
+@dataclass(frozen=True)
+class _Ground:
+    """What every room stands on. `rooms` closes them, the last first."""
+
+    settings: Settings
+    address: str
+    broker: str
+    store: Store
+    policies: PolicyFolder
+    stopping: asyncio.Event
+    rooms: AsyncExitStack
+
+    @property
+    def data(self) -> Path:
+        return self.settings.data.expanduser()
+
+
+@dataclass(frozen=True)
+class _UseCases:
+    desk: Desk
+    guard: Guard
+    releaser: Releaser
+
+
+async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _Ground:
+    broker = f"broker-{secrets.token_hex(6)}"
+    store = await rooms.enter_async_context(store_of(settings, broker))
+    policies = PolicyFolder(settings.policies or shipped("policies"), environment=settings.environment)
+    await policies.load()
+    rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
+    return _Ground(settings, address, broker, store, policies, asyncio.Event(), rooms)
+
+
+def _use_cases(ground: _Ground, tools: _Listed, ways: Ways) -> _UseCases:
+    store, policies, settings = ground.store, ground.policies, ground.settings
+    desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window)
+    guard = Guard(
+        desk, policies, tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
+        broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow",
+    )  # fmt: skip
+    fitness = Fitness(store.requests, policies, tools, store.counters, clock=now)
+    return _UseCases(
+        desk, guard, Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
+    )
+
+
+async def _gateway(
+    ground: _Ground, cases: _UseCases, identity: Identity, catalogue: _Servers, tools: _Listed, ways: Ways
+) -> Gateway:  # fmt: skip
+    gateway = Gateway(
+        authenticate=identity.agents.authenticate, catalogue=catalogue.server, judge=cases.guard, desk=cases.desk,
+        lines=cases.releaser, forwarder=ways, schemas=tools.schema, clock=now,
+        key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
+        hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
+        body_limit=ground.settings.body_limit,
+    )  # fmt: skip
+    ground.rooms.push_async_callback(gateway.close)
+    return gateway
+
+
+async def _background(ground: _Ground, cases: _UseCases, channels: Sequence[Channel]) -> None:
+    """Start what works without being asked: sealing, releasing, deadlines, deliveries."""
+    store = ground.store
+    sealer = Sealer(
+        store.audit, store.seals, store.leases, Segments(ground.data / "audit"), signing_key(ground.data / "keys"),
+        broker=ground.broker, clock=now,
+    )  # fmt: skip
+    janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
+    for room in (sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
+        await ground.rooms.enter_async_context(room.running())
 
 
 class _Servers:
@@ -183,30 +241,28 @@ class _Listed:
         return seen.definition.input_schema if seen.definition else None
 
 
-async def _ways(settings: Settings, catalogue: _Servers, tools: _Listed, rooms: AsyncExitStack) -> Ways:
-    target = Directory(catalogue.server).target
+async def _ways(ground: _Ground, catalogue: _Servers, tools: _Listed) -> Ways:
+    target, settings = Directory(catalogue.server).target, ground.settings
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
     passing = HttpServers(target, connect_within=connect, silence=silence)
     releasing = HttpServers(target, connect_within=connect, silence=silence, pooled=False)
-    rooms.push_async_callback(passing.close)
-    rooms.push_async_callback(releasing.close)
+    ground.rooms.push_async_callback(passing.close)
+    ground.rooms.push_async_callback(releasing.close)
     stdio = StdioForwarder(catalogue.server, silence=settings.upstream_timeout)
-    await rooms.enter_async_context(stdio.running())
+    await ground.rooms.enter_async_context(stdio.running())
     return Ways(catalogue.server, passing, HttpReleases(releasing, target, tools.schema), stdio)
 
 
-async def _web(
-    settings: Settings, store: Store, policies: PolicyFolder, desk: Desk, identity: Identity, stopping: asyncio.Event,
-    rooms: AsyncExitStack,
-) -> ASGIApp:  # fmt: skip
+async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
+    store, policies, settings = ground.store, ground.policies, ground.settings
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, timeline=store.audit.about,
         note=store.audit.append, problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
-        mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=stopping,
+        mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
     )  # fmt: skip
     app = web_app(parts)
-    await rooms.enter_async_context(app.lifespan())
+    await ground.rooms.enter_async_context(app.lifespan())
     return secured(app, https=settings.public_url.startswith("https://"))
 
 

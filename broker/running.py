@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import structlog
 
 from broker.app import Broker, opened
+from broker.gateway.listener import bounded
 from broker.serving import Server, listening, raise_file_limit, server
 from broker.settings import Settings
 
@@ -40,7 +41,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
     listener = listening(settings.host, settings.port)
     host, port = listener.getsockname()[:2]
     async with opened(settings, address=host) as broker:
-        front = server(broker.app, broker.stopping)
+        front = server(broker.app, broker.stopping, bounded(settings.header_limit))
         serving = asyncio.create_task(front._serve([listener]))
         url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
         try:
