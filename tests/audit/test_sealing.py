@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from broker.audit.chain import Batch
+from broker.audit.keys import PublicKeys, SigningKey, signing_key
+from broker.audit.sealer import Sealer
+from broker.audit.segments import Segments
+from broker.audit.verify import Fault, verify_files, verify_store
+from broker.domain.events import Noted
+from broker.errors import ConfigInvalid
+from broker.store import keys
+
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+class Proof:
+    """A store with sealed events, and somebody with full access to it."""
+
+    def __init__(self, store: Any, folder: Path) -> None:
+        self.store = store
+        self.folder = folder / "audit"
+        self.key: SigningKey = signing_key(folder / "keys")
+        self.sealer = self.another("broker-1")
+
+    def another(self, broker: str) -> Sealer:
+        store = self.store
+        segments = Segments(self.folder)
+        return Sealer(store.audit, store.seals, store.leases, segments, self.key, broker=broker, clock=lambda: NOW)
+
+    async def write(self, count: int) -> None:
+        for n in range(count):
+            await self.store.audit.append(Noted(at=NOW, what="test.fact", who=f"person-{n}"))
+
+    async def redis(self, *command: Any) -> Any:
+        return await self.store.audit._commands.run(*command)  # the attacker's way in, past every room
+
+    async def fault(self) -> Fault | None:
+        verified = verify_files(self.folder, PublicKeys({"keys": [self.key.public()]}))
+        return verified.fault or await verify_store(self.folder, self.store.audit, await self.store.seals.head(), verified)
+
+
+@pytest.fixture
+async def proof(store: Any, tmp_path: Path) -> Proof:
+    made = Proof(store, tmp_path)
+    await made.write(5)
+    await made.sealer.round()
+    await made.write(5)
+    await made.sealer.round()
+    return made
+
+
+async def test_what_nobody_touched_holds(proof: Proof) -> None:
+    assert await proof.fault() is None
+    verified = verify_files(proof.folder, PublicKeys({"keys": [proof.key.public()]}))
+    assert (verified.last, verified.seals) == (10, 2)
+
+
+async def rewrite(proof: Proof, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:
+    """Replace the store's stream by a changed copy, as somebody with full access can."""
+    rows = await proof.redis("XRANGE", keys.audit(), "-", "+")
+    entries = change([(name.decode(), fields[1]) for name, fields in rows])
+    await proof.redis("DEL", keys.audit())
+    for name, event in entries:
+        await proof.redis("XADD", keys.audit(), name, "e", event)
+
+
+ATTACKS: dict[str, tuple[Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]], int]] = {
+    "change": (lambda rows: [(name, event.replace(b"person-2", b"person-9")) for name, event in rows], 3),
+    "delete": (lambda rows: rows[:6] + rows[7:], 7),
+    "swap": (lambda rows: [*rows[:2], (rows[2][0], rows[3][1]), (rows[3][0], rows[2][1]), *rows[4:]], 3),
+    "insert": (lambda rows: [*rows[:5], ("5-1", rows[0][1]), *rows[5:]], 6),
+    "truncate the tail": (lambda rows: rows[:8], 9),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+async def test_an_attack_on_the_store_is_found_at_its_first_event(proof: Proof, attack: str) -> None:
+    change, first = ATTACKS[attack]
+    await rewrite(proof, change)
+    fault = await proof.fault()
+    assert fault is not None
+    assert (fault.number, fault.where) == (first, "store")
+
+
+async def test_an_older_dump_of_the_store_is_found(proof: Proof) -> None:
+    await rewrite(proof, lambda rows: rows[:5])
+    await proof.redis("SET", keys.audit_number(), 5)
+    fault = await proof.fault()
+    assert fault is not None
+    assert fault.number == 6
+
+
+def edited(proof: Proof, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    (file,) = proof.folder.glob("*.jsonl")
+    file.write_bytes(b"\n".join(change(file.read_bytes().splitlines())) + b"\n")
+
+
+def resealed(line: bytes) -> bytes:
+    """What an attacker writes who knows the format and has no key."""
+    batch = msgspec.json.decode(line, type=Batch)
+    entries = tuple(msgspec.Raw(bytes(entry).replace(b"person-0", b"person-9")) for entry in batch.entries)
+    return msgspec.json.encode(msgspec.structs.replace(batch, entries=entries))
+
+
+FILE_ATTACKS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
+    "change": (lambda lines: [resealed(lines[0]), lines[1]], 1),
+    "drop a line": (lambda lines: lines[1:], 6),
+    "lost tail": (lambda lines: lines[:1], 6),
+    "swap lines": (lambda lines: lines[::-1], 6),
+    "half a line": (lambda lines: [lines[0], lines[1][:50]], 6),
+    "another head": (lambda lines: [lines[0], lines[1].replace(b'"last":10', b'"last":11')], 6),
+}
+
+
+@pytest.mark.parametrize("attack", FILE_ATTACKS, ids=str)
+async def test_an_attack_on_the_files_is_found_at_its_first_event(proof: Proof, attack: str) -> None:
+    change, first = FILE_ATTACKS[attack]
+    edited(proof, change)
+    fault = await proof.fault()
+    assert fault is not None
+    assert fault.number == first
+
+
+async def test_a_strangers_key_seals_nothing(proof: Proof, tmp_path: Path) -> None:
+    stranger = signing_key(tmp_path / "stranger")
+    verified = verify_files(proof.folder, PublicKeys({"keys": [stranger.public()]}))
+    assert verified.fault is not None
+    assert verified.fault.what == "the seal's signature does not hold"
+
+
+async def test_no_segments_are_no_proof(proof: Proof) -> None:
+    shutil.rmtree(proof.folder)
+    with pytest.raises(ConfigInvalid):
+        await proof.fault()
+
+
+async def test_another_broker_takes_over_where_the_first_stopped(proof: Proof) -> None:
+    second = proof.another("broker-2")
+    await proof.write(3)
+    assert await second.round() == 0  # the first still holds the lease
+    await proof.store.leases.give_up("sealer", "broker-1")
+    assert await second.round() == 3
+    assert await proof.fault() is None
+
+
+async def test_a_crash_between_file_and_head_seals_the_same_events_once_more(proof: Proof) -> None:
+    head = await proof.store.seals.head()
+    await proof.write(2)
+    await proof.sealer.round()
+    await proof.store.seals.advance(await proof.store.seals.head(), head)
+    await proof.write(1)
+    assert await proof.sealer.round() == 3
+    assert await proof.fault() is None
+
+
+async def test_entries_that_retention_dropped_are_no_fault(proof: Proof) -> None:
+    await proof.store.audit.trim(4)
+    assert await proof.fault() is None
+
+
+async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:
+    await proof.write(3)
+    await proof.redis("XDEL", keys.audit(), "12-0")
+    assert await proof.sealer.round() == 1
+    assert await proof.sealer.round() == 0
+
+
+def test_the_private_key_is_readable_for_its_owner_only(tmp_path: Path) -> None:
+    first, again = signing_key(tmp_path), signing_key(tmp_path)
+    assert first.name == again.name
+    assert (tmp_path / "signing-key.pem").stat().st_mode & 0o777 == 0o600
