@@ -1,0 +1,88 @@
+"""The store is away: nothing sensitive leaves, everybody is told soon, and afterwards all goes on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import httpx2
+import pytest
+
+from tests.fakes.ledger_server import Ledger
+from tests.journeys.agents import Agent, code_of, text_of
+from tests.journeys.brokers import REVIEWERS, Broker, Place
+from tests.journeys.people import Person
+from tests.journeys.stores import Store
+
+CALL = {"to": "acme", "amount": 9}
+SOON = 2.0
+Ending = Callable[[Store], None]
+
+stopped_and_frozen = pytest.mark.parametrize("end", [Store.kill, Store.freeze], ids=["stopped", "frozen"])
+
+
+def back(store: Store, end: Ending) -> None:
+    store.thaw() if end is Store.freeze else store.start()
+
+
+@pytest.fixture
+def tokens(shared: Place) -> tuple[str, str]:
+    return shared.agent(), shared.person(REVIEWERS[0])
+
+
+@stopped_and_frozen
+async def test_a_sensitive_call_is_refused_within_two_seconds_and_made_when_asked_again_later(
+    end: Ending, shared: Place, shared_store: Store, book: Ledger, tokens: tuple[str, str]
+) -> None:
+    token, reviewer = tokens
+    with anyio.fail_after(60), shared.broker() as broker:
+        async with Agent(broker.mcp("ledger"), token) as agent, Person(broker.url, reviewer) as fay:
+            assert text_of(await agent.call("balance", {})) == "0"
+            end(shared_store)
+            began = time.monotonic()
+            refused = await agent.call("transfer", CALL)
+            took = time.monotonic() - began
+            assert (text_of(refused), code_of(refused)) == (
+                "The approval broker can't reach its store, so the call was not made. Try again in a minute.",
+                "failed",
+            )
+            assert took < SOON
+            assert await page_says(broker)
+            await anyio.to_thread.run_sync(back, shared_store, end)
+            await up(broker)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(fay.approve_all, 0.0)
+                answer = await agent.call("transfer", CALL)
+                tasks.cancel_scope.cancel()
+    assert text_of(answer) == "moved 9 to acme"
+    assert book.counts() == {"acme": 1}
+
+
+@stopped_and_frozen
+async def test_an_allowed_call_is_refused_too_unless_the_operator_chose_otherwise(
+    end: Ending, shared: Place, shared_store: Store, tokens: tuple[str, str]
+) -> None:
+    with anyio.fail_after(60), shared.broker() as broker:
+        async with Agent(broker.mcp("ledger"), tokens[0]) as agent:
+            assert text_of(await agent.call("balance", {})) == "0"
+            end(shared_store)
+            began = time.monotonic()
+            refused = await agent.call("balance", {})
+            assert (code_of(refused), time.monotonic() - began < SOON) == ("failed", True)
+            await anyio.to_thread.run_sync(back, shared_store, end)
+            await up(broker)
+            assert text_of(await agent.call("balance", {})) == "0"
+
+
+async def page_says(broker: Broker) -> bool:
+    """Is the banner of every open page about the store?"""
+    async with httpx2.AsyncClient(base_url=broker.url) as http:
+        banner: Any = await http.get("/health/banner")
+        return banner.status_code == 200 and "store" in banner.text.lower()
+
+
+async def up(broker: Broker) -> None:
+    while await page_says(broker):  # noqa: ASYNC110  it is looked at from outside
+        await anyio.sleep(0.05)
