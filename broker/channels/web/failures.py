@@ -76,7 +76,7 @@ def on_broker_error(request: AnyRequest, error: BrokerError) -> Response[Any]:
     if status == 500:
         log.error("web.unmapped_error", code=error.code)
     told = {name: error.fields[name] for name in _TOLD if name in error.fields}
-    return _answer(request, status, error.code, error.message, **told)
+    return _answer(request, status, error.code, error.message, told)
 
 
 def on_http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -90,10 +90,10 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     return _answer(request, 500, "internal", "something went wrong inside the broker: nothing was decided")
 
 
-def _answer(request: AnyRequest, status: int, code: str, message: str, **told: Any) -> Response[Any]:
+def _answer(request: AnyRequest, status: int, code: str, message: str, told: dict[str, Any] | None = None) -> Response[Any]:
     title = _TITLES.get(status, "It did not work")
     if request.url.path.startswith("/api/"):
-        problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **told}
+        problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **(told or {})}
         return Response(problem, status_code=status, media_type="application/problem+json")
     request.scope["state"].setdefault("visitor", None)
     sentence = f"{message[:1].upper()}{message[1:]}."

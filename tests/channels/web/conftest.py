@@ -10,7 +10,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from broker.approvals.ports import SeenTool
 from broker.assets import shipped
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
-from broker.channels.web.parts import WebParts
+from broker.channels.web.parts import Web, WebParts
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason, RequireApproval, Requirement, RuleApproval, Severity
 from broker.domain.events import Entry
@@ -69,7 +69,11 @@ class Site:
     sessions: Sessions
     tokens: PersonTokens
     closing: AsyncExitStack
-    ahead: list[timedelta] = field(default_factory=lambda: [timedelta()])
+    web: Web
+    ahead: list[timedelta]
+
+    def board_watchers(self) -> int:
+        return len(self.web.board._watchers)
 
     async def park(
         self, title: str = "Refund 900 EUR to Acme", arguments: dict[str, Any] | None = None, *,
@@ -182,7 +186,7 @@ async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
                 await anyio.sleep(0.005)
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         try:
-            yield Site(url, store, desk, policies, parts, links, sessions, tokens, closing, ahead)
+            yield Site(url, store, desk, policies, parts, links, sessions, tokens, closing, app.state["web"], ahead)
         finally:
             front.stop()
             await serving
