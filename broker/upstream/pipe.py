@@ -31,7 +31,7 @@ encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 # Seconds that a server gets to answer a request after it was told that the caller gave it up.
-AFTER_CANCEL = 2.0
+AFTER_CANCEL = 0.5
 
 
 class Flight:
@@ -78,7 +78,8 @@ class Pipe:
 
     @property
     def flights(self) -> tuple[Flight, ...]:
-        return tuple(self._flights.values())
+        """Requests that wait for their answer, the newest last."""
+        return tuple(flight for flight in self._flights.values() if not flight.answer.done())
 
     async def run(self) -> None:
         """Read until the server closes its side; then every request under way is lost."""

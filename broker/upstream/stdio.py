@@ -134,10 +134,11 @@ class StdioForwarder:
         return encode({name: answer[name] for name in ("result", "error") if name in answer})
 
     def _server(self, name: str) -> StdioServer:
-        server = self._catalogue(name)
+        server, known = self._catalogue(name), self._servers.get(name)
         if server is None or not server.command or self._tasks is None:
+            if known is not None:
+                self._servers.pop(name).stop()
             raise UnknownServer(f"there is no server {name} over stdio", server=name)
-        known = self._servers.get(name)
         if known is None or _way(known.server) != _way(server):
             if known is not None:
                 known.stop()

@@ -65,11 +65,15 @@ async def fronted(forwarder: Forwarder) -> AsyncIterator[tuple[str, Front]]:
     front = Front(forwarder)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
     server = uvicorn.Server(uvicorn.Config(front, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1))
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, [listener])
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp/", front
-        server.should_exit = True
+    with listener:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.serve, [listener])
+            try:
+                yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp/", front
+            finally:
+                server.should_exit = True
 
 
 async def _left(receive: Any) -> None:

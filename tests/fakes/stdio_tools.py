@@ -65,6 +65,8 @@ async def _level(ctx: Context, params: types.SetLevelRequestParams) -> types.Emp
 
 async def _call(ctx: Context, params: types.CallToolRequestParams) -> Any:
     text = str((params.arguments or {}).get("text", ""))
+    if params.name not in TOOLS_DO:
+        raise MCPError(types.INVALID_PARAMS, f"Unknown tool: {params.name}")
     done = await TOOLS_DO[params.name](ctx, params, text)
     return done if isinstance(done, types.Result) else _told(text if done is None else done)
 
@@ -115,12 +117,6 @@ async def _env(ctx: Context, params: types.CallToolRequestParams, text: str) -> 
     return value
 
 
-async def _raw(ctx: Context, params: types.CallToolRequestParams, text: str) -> None:
-    """Write a line to the pipe that is the caller's, beside the protocol; `ID` in it stands for the request's own id."""
-    sys.stdout.write(text.replace("ID", str(ctx.request_id)) + "\n")
-    sys.stdout.flush()
-
-
 async def _hang(ctx: Context, params: types.CallToolRequestParams, text: str) -> None:
     _effect(f"hangs {text}")
     try:
@@ -149,7 +145,7 @@ async def _round(ctx: Context, params: types.CallToolRequestParams, text: str) -
 
 TOOLS_DO = {
     "echo": _echo, "effect": _noted, "steps": _steps, "hang": _hang, "die": _die, "pid": _pid, "ask": _ask, "say": _say,
-    "change": _change, "env": _env, "raw": _raw, "round": _round,
+    "change": _change, "env": _env, "round": _round,
 }  # fmt: skip
 
 
