@@ -11,6 +11,8 @@ from broker.errors import Forbidden, Malformed
 from broker.gateway.envelope import HEADER_MISMATCH, INVALID_REQUEST
 
 _PARAMETER = b"mcp-param-"
+# Blanks around a value are no part of it (RFC 9110, section 5.5), and the HTTP parser leaves the ones at its end.
+_BLANKS = " \t"
 _READ = {
     b"authorization": "authorization",
     b"host": "host",
@@ -73,12 +75,12 @@ def head_of(scope: Mapping[str, Any]) -> Head:
             if name in seen:
                 raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)
             seen.add(name)
-            setattr(head, name, value.decode("latin-1"))
+            setattr(head, name, value.decode("latin-1").strip(_BLANKS))
         elif key.startswith(_PARAMETER):
             parameter = key.decode("latin-1")
             if parameter in parameters:
                 raise Malformed(f"the header {parameter} came twice", rpc=HEADER_MISMATCH)
-            parameters[parameter] = value.decode("latin-1")
+            parameters[parameter] = value.decode("latin-1").strip(_BLANKS)
     head.parameters = parameters
     return head
 
