@@ -14,59 +14,86 @@ from broker.policy.context import Context
 from broker.policy.rules import Condition, Exemption, Rule
 
 
+class Said(msgspec.Struct, frozen=True, eq=False):
+    """What one condition answered, and why it is an error. `of` is `when`, `unless` or the exception's id."""
+
+    of: str
+    condition: Condition
+    answer: Answer
+    why: str = ""
+
+
 class Asked(msgspec.Struct, frozen=True, eq=False):
-    """What came of asking one rule. `applies` is the answer after errors were counted and exceptions heard."""
+    """What came of asking one rule. `applies` is the answer after errors were counted and exceptions heard.
+
+    `unmet` is the key of `match` that does not hold; then nothing else was asked. `broken` says why its limit can't be judged.
+    """
 
     rule: Rule
     applies: bool
-    errors: tuple[Reason, ...] = ()
+    unmet: str = ""
+    said: tuple[Said, ...] = ()
     exempted_by: str = ""
+    broken: str = ""
+
+    @property
+    def errors(self) -> tuple[Reason, ...]:
+        told = [
+            Reason(self.rule.id, said.why, f"{said.condition.file}:{said.condition.line}")
+            for said in self.said
+            if said.answer is Answer.ERROR
+        ]
+        return tuple(told) + ((Reason(self.rule.id, self.broken, self.rule.where),) if self.broken else ())
 
 
 def asked(rule: Rule, context: Context) -> Asked:
     """Ask a rule that is about this server and tool. An error tightens: it is a yes for all but allow, and never helps."""
-    if not context.meets(rule.match):
-        return Asked(rule, False)
+    unmet = context.unmet(rule.match)
+    if unmet:
+        return Asked(rule, False, unmet)
     if rule.when is None and rule.unless is None and rule.limit is None and not rule.exemptions:
         return Asked(rule, True)
-    return _asked(rule, context)
+    return _Asking(rule, context).result()
 
 
-def _asked(rule: Rule, context: Context) -> Asked:
-    errors: list[Reason] = []
-    strict = rule.outcome is not Effect.ALLOW
+class _Asking:
+    """Asks the conditions of one rule in order, and keeps what they said."""
 
-    def answer(condition: Condition) -> Answer:
-        said, why = ask(condition.program, context.activation)
-        if said is Answer.ERROR:
-            errors.append(Reason(rule.id, why, f"{condition.file}:{condition.line}"))
-        return said
+    def __init__(self, rule: Rule, context: Context) -> None:
+        self._rule = rule
+        self._context = context
+        self._said: list[Said] = []
+        self._strict = rule.outcome is not Effect.ALLOW
 
-    said = answer(rule.when) if rule.when is not None else Answer.YES
-    applies = said is Answer.YES or (strict and said is Answer.ERROR)
-    if applies and rule.unless is not None:
-        helped = answer(rule.unless)
-        applies = helped is Answer.NO or (strict and helped is Answer.ERROR)
-    if applies and rule.limit is not None:
-        applies = _tripped(rule, context, errors)
-    if applies and strict:
-        for entry in rule.exemptions:
-            if _in_force(entry, context) and answer(entry.when) is Answer.YES:
-                return Asked(rule, False, tuple(errors), entry.id)
-    return Asked(rule, applies, tuple(errors))
+    def result(self) -> Asked:
+        rule = self._rule
+        applies = rule.when is None or self._holds("when", rule.when, error=self._strict)
+        if applies and rule.unless is not None:
+            # For allow, an error in `unless` must not let through; for the rest, it must not help.
+            applies = not self._holds("unless", rule.unless, error=not self._strict)
+        trips, broken = self._tripped() if applies else (False, "")
+        helped = self._exempted_by() if trips and self._strict else ""
+        return Asked(rule, trips and not helped, "", tuple(self._said), helped, broken)
 
+    def _holds(self, of: str, condition: Condition, *, error: bool) -> bool:
+        answer, why = ask(condition.program, self._context.activation)
+        self._said.append(Said(of, condition, answer, why))
+        return error if answer is Answer.ERROR else answer is Answer.YES
 
-def _tripped(rule: Rule, context: Context, errors: list[Reason]) -> bool:
-    """Would this call bring the counter beyond its limit? A counter that is not known trips."""
-    limit = rule.limit
-    if limit is None:
-        return False
-    counter = context.rules.counters[limit.counter]
-    before, own = context.facts.counters.get(limit.counter), context.counted(counter)
-    if before is None or own is None:
-        errors.append(Reason(rule.id, f"the counter `{limit.counter}` is not known for this call", rule.where))
-        return True
-    return before + own > limit.max
+    def _tripped(self) -> tuple[bool, str]:
+        """Would this call bring the counter beyond the limit? One that is not known trips. Without a limit, yes."""
+        limit = self._rule.limit
+        if limit is None:
+            return True, ""
+        own = self._context.counted(self._context.rules.counters[limit.counter])
+        before = self._context.facts.counters.get(limit.counter)
+        if before is None or own is None:
+            return True, f"the counter `{limit.counter}` is not known for this call"
+        return before + own > limit.max, ""
+
+    def _exempted_by(self) -> str:
+        entries = (entry for entry in self._rule.exemptions if _in_force(entry, self._context))
+        return next((entry.id for entry in entries if self._holds(entry.id, entry.when, error=False)), "")
 
 
 def _in_force(entry: Exemption, context: Context) -> bool:

@@ -83,7 +83,7 @@ class RuleBuilder:
         own = read.get("match")
         return Rule(
             id=read.get("id"), effect=effect, where=f"{sheet.document.file}:{read.at('id').line}",
-            match=match(own) if own is not None else Match(), when=when, unless=unless,
+            column=read.at("id").column, match=match(own) if own is not None else Match(), when=when, unless=unless,
             title=read.get("title", ""), description=read.get("description", ""),
             severity=Severity(read.get("severity", "medium")), mode=Mode(read.get("mode", "enforce")),
             guardrail=read.get("guardrail", False), approval=asked, limit=limit, redact=read.get("redact", ()),
@@ -164,4 +164,5 @@ class RuleBuilder:
         return Exemption(
             id=read.get("id"), rules=read.get("rules"), when=self._condition(read, "when", sheet), expires=read.get("expires"),
             owner=read.get("owner"), ticket=read.get("ticket", ""), where=f"{sheet.document.file}:{read.at('id').line}",
+            column=read.at("id").column,
         )  # fmt: skip

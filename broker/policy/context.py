@@ -31,29 +31,34 @@ class Context:
         claims = facts.definition.annotations if facts.definition is not None else {}
         self.hints = effective_hints(server.tools.get(call.tool), claims if isinstance(claims, dict) else {})
 
-    def meets(self, match: Match) -> bool:
-        """Do the keys of a match that are about the caller, the environment and hints hold? (Server and tool are the index's.)"""
-        return (
-            self._in_groups(match)
-            and (not match.env or self.rules.environment in match.env)
-            and (not match.users or match.users.has(self.call.caller.user))
-            and (not match.clients or match.clients.has(self.call.caller.client))
-            and (not match.workloads or match.workloads.has(self.call.caller.workload))
-            and all(getattr(self.hints, name) is wanted for name, wanted in match.hints)
-        )
+    def unmet(self, match: Match) -> str:
+        """Return the first key of a match that does not hold, empty when all do. (Server and tool are the index's.)"""
+        if match.hints and any(getattr(self.hints, name) is not wanted for name, wanted in match.hints):
+            return "hints"
+        if match.env and self.rules.environment not in match.env:
+            return "env"
+        return self._unmet_groups(match) or self._unmet_names(match)
 
-    def _in_groups(self, match: Match) -> bool:
+    def _unmet_groups(self, match: Match) -> str:
         groups = self._group_set
-        return (
-            (not match.groups_any or not groups.isdisjoint(match.groups_any))
-            and groups >= match.groups_all
-            and groups.isdisjoint(match.groups_none)
-        )
+        if match.groups_any and groups.isdisjoint(match.groups_any):
+            return "groups_any"
+        if match.groups_all and not groups >= match.groups_all:
+            return "groups_all"
+        return "groups_none" if match.groups_none and not groups.isdisjoint(match.groups_none) else ""
+
+    def _unmet_names(self, match: Match) -> str:
+        caller = self.call.caller
+        if match.users and not match.users.has(caller.user):
+            return "users"
+        if match.clients and not match.clients.has(caller.client):
+            return "clients"
+        return "workloads" if match.workloads and not match.workloads.has(caller.workload) else ""
 
     def counted(self, counter: Counter) -> float | None:
         """What this call adds to a counter; None when its amount can't be told."""
         match = counter.match
-        if not (match.covers(self.call.server, self.call.tool) and self.meets(match)):
+        if not match.covers(self.call.server, self.call.tool) or self.unmet(match):
             return 0.0
         if not counter.sum:
             return 1.0

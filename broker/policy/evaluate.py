@@ -124,6 +124,15 @@ class _Judgement:
         return Reason(rule.id, titled(rule.title, self._context) or rule.description or f"rule {rule.id}", rule.where)
 
 
+def trace(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None = None) -> tuple[Asked, ...]:
+    """Return what came of every rule about this tool, also of those that could no longer win; nothing if none was asked."""
+    if _refused_unseen(policy, call, facts) is not None:
+        return ()
+    context = Context(policy, call, facts, policy.servers[call.server], groups)
+    found = context.rules.candidates(call.server, call.tool)
+    return tuple(asked(rule, context) for rule in (*found.denying, *found.asking, *found.allowing, *found.shadow))
+
+
 def counters_for(policy: Policy, call: ToolCall) -> tuple[CounterUse, ...]:
     """Return the counters that a call adds to or whose sums its rules may read, to be reserved before `evaluate`.
 
@@ -162,9 +171,9 @@ def _always(rule: Rule, context: Context, hinted: bool) -> bool:
     """Does a rule hold for this caller in every call of the tool? Claims not yet seen can only move hints to their worst."""
     free = rule.when is None and rule.unless is None and rule.limit is None and not rule.exemptions
     settled = hinted or all(getattr(Hints(), name) is wanted for name, wanted in rule.match.hints)
-    return free and settled and context.meets(rule.match)
+    return free and settled and not context.unmet(rule.match)
 
 
 def _ever(rule: Rule, context: Context, hinted: bool) -> bool:
     match = rule.match if hinted else msgspec.structs.replace(rule.match, hints=())
-    return context.meets(match)
+    return not context.unmet(match)

@@ -96,6 +96,7 @@ class Exemption(msgspec.Struct, frozen=True, eq=False):
     owner: str
     ticket: str
     where: str
+    column: int = 1
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -118,11 +119,12 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """One rule. `approval` is set wherever it may ask; `where` is `file:line` of its id."""
+    """One rule. `approval` is set wherever it may ask; `where` is `file:line` of its id, `column` its column."""
 
     id: str
     effect: RuleEffect
     where: str
+    column: int = 1
     match: Match = Match()
     when: Condition | None = None
     unless: Condition | None = None
