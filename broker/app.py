@@ -4,48 +4,45 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-
-import httpx2
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
 
 from broker.approvals.courier import Courier
 from broker.approvals.desk import Desk
 from broker.approvals.fitness import Fitness
 from broker.approvals.guard import Guard
 from broker.approvals.janitor import Janitor
-from broker.approvals.ports import Channel, SeenTool
+from broker.approvals.ports import Channel
 from broker.approvals.releaser import Releaser
 from broker.assets import shipped
-from broker.audit.keys import signing_key
+from broker.audit.keys import SigningKey, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
-from broker.domain.servers import Server, ToolDefinition
-from broker.errors import PolicyInvalid, UpstreamUntouched
+from broker.domain.requests import RequestState
+from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
 from broker.identity.agents import AgentTokens
 from broker.identity.people import PersonTokens, SignInLinks
 from broker.identity.sessions import Sessions
+from broker.metrics import Metrics
+from broker.operations import Operations
+from broker.outward import Listed, Servers, ways_of
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
 from broker.store import keys
 from broker.store.open import Store, open_store
-from broker.upstream.http import HttpServers
-from broker.upstream.http_release import HttpReleases
-from broker.upstream.stdio import StdioForwarder
-from broker.upstream.targets import Directory
+from broker.store.requests import Observe
 from broker.upstream.ways import Ways
+
+OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,9 @@ def identity_of(store: Store) -> Identity:
 
 
 @asynccontextmanager
-async def store_of(settings: Settings, broker_id: str = "") -> AsyncIterator[Store]:
+async def store_of(
+    settings: Settings, broker_id: str = "", observe: Observe = lambda event, request: None
+) -> AsyncIterator[Store]:
     """Open the store that the settings name: for the broker, and for commands that need nothing else."""
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
     async with open_store(
@@ -94,6 +93,7 @@ async def store_of(settings: Settings, broker_id: str = "") -> AsyncIterator[Sto
         broker_id=broker_id or f"cli-{secrets.token_hex(4)}",
         keep_answers=settings.keep_answers,
         redis_bin=settings.redis_bin,
+        observe=observe,
     ) as store:
         yield store
 
@@ -106,16 +106,17 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     """
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
-        catalogue = _Servers(ground.policies)
-        tools = _Listed(catalogue)
-        ways = await _ways(ground, catalogue, tools)
+        catalogue = Servers(ground.policies)
+        tools = Listed(catalogue)
+        ways = await ways_of(settings, catalogue, tools, rooms)
         cases = _use_cases(ground, tools, ways)
         identity = identity_of(ground.store)
         gateway = await _gateway(ground, cases, identity, catalogue, tools, ways)
         web = await _web(ground, cases.desk, identity)
         await _background(ground, cases, channels=())
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
-        front = Front({"/mcp": gateway}, web)
+        operations = _operations(ground)
+        front = Front({"/mcp": gateway, **dict.fromkeys(OPERATIONS, operations)}, web)
         yield Broker(front, ground.store, ground.policies, cases.desk, identity, ground.stopping)
 
 
@@ -128,6 +129,8 @@ class _Ground:
     broker: str
     store: Store
     policies: PolicyFolder
+    key: SigningKey
+    metrics: Metrics
     stopping: asyncio.Event
     rooms: AsyncExitStack
 
@@ -145,14 +148,16 @@ class _UseCases:
 
 async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _Ground:
     broker = f"broker-{secrets.token_hex(6)}"
-    store = await rooms.enter_async_context(store_of(settings, broker))
+    metrics = Metrics()
+    store = await rooms.enter_async_context(store_of(settings, broker, metrics.observe))
     policies = PolicyFolder(settings.policies or shipped("policies"), environment=settings.environment)
     await policies.load()
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
-    return _Ground(settings, address, broker, store, policies, asyncio.Event(), rooms)
+    key = signing_key(settings.data.expanduser() / "keys")
+    return _Ground(settings, address, broker, store, policies, key, metrics, asyncio.Event(), rooms)
 
 
-def _use_cases(ground: _Ground, tools: _Listed, ways: Ways) -> _UseCases:
+def _use_cases(ground: _Ground, tools: Listed, ways: Ways) -> _UseCases:
     store, policies, settings = ground.store, ground.policies, ground.settings
     desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window)
     guard = Guard(
@@ -166,7 +171,7 @@ def _use_cases(ground: _Ground, tools: _Listed, ways: Ways) -> _UseCases:
 
 
 async def _gateway(
-    ground: _Ground, cases: _UseCases, identity: Identity, catalogue: _Servers, tools: _Listed, ways: Ways
+    ground: _Ground, cases: _UseCases, identity: Identity, catalogue: Servers, tools: Listed, ways: Ways
 ) -> Gateway:  # fmt: skip
     gateway = Gateway(
         authenticate=identity.agents.authenticate, catalogue=catalogue.server, judge=cases.guard, desk=cases.desk,
@@ -179,78 +184,37 @@ async def _gateway(
     return gateway
 
 
+def _operations(ground: _Ground) -> Operations:
+    store, policies = ground.store, ground.policies
+
+    async def unready() -> list[str]:
+        why = ["the broker is stopping"] if ground.stopping.is_set() else []
+        why += [] if store.health.up else ["the store does not answer"]
+        try:
+            policies.current  # noqa: B018 - asked for what it raises
+        except PolicyInvalid:
+            why.append("there is no good policy")
+        return why
+
+    async def metrics() -> bytes:
+        pending, dead = None, None
+        with suppress(StoreUnavailable):
+            pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
+        return ground.metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
+
+    return Operations(unready=unready, metrics=metrics, jwks={"keys": [ground.key.public()]})
+
+
 async def _background(ground: _Ground, cases: _UseCases, channels: Sequence[Channel]) -> None:
     """Start what works without being asked: sealing, releasing, deadlines, deliveries."""
     store = ground.store
     sealer = Sealer(
-        store.audit, store.seals, store.leases, Segments(ground.data / "audit"), signing_key(ground.data / "keys"),
-        broker=ground.broker, clock=now,
+        store.audit, store.seals, store.leases, Segments(ground.data / "audit"), ground.key, broker=ground.broker,
+        clock=now,
     )  # fmt: skip
     janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
     for room in (sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
         await ground.rooms.enter_async_context(room.running())
-
-
-class _Servers:
-    """The catalogue, as far as the policy folder holds it."""
-
-    def __init__(self, policies: PolicyFolder) -> None:
-        self._policies = policies
-
-    def server(self, name: str) -> Server | None:
-        try:
-            return self._policies.current.servers.get(name)
-        except PolicyInvalid:
-            return None
-
-
-class _Listed:
-    """Tools as the operator lists them, defined as their server says now."""
-
-    def __init__(self, servers: _Servers) -> None:
-        self._servers = servers
-        self._directory = Directory(servers.server)
-        self._seen: dict[tuple[str, str], SeenTool] = {}
-
-    async def look(self, server: str, tool: str, *, fresh: bool = False) -> SeenTool:
-        entry = self._servers.server(server)
-        if entry is None:
-            return SeenTool(False, None)
-        if fresh or (server, tool) not in self._seen:
-            self._seen[server, tool] = SeenTool(tool in entry.tools, await self._definition(entry, tool))
-        return self._seen[server, tool]
-
-    async def _definition(self, entry: Server, tool: str) -> ToolDefinition | None:
-        if not entry.url:
-            return None
-        target = self._directory.target(entry.name)
-        try:
-            async with (
-                httpx2.AsyncClient(headers=dict(target.headers), timeout=10) as http,
-                Client(streamable_http_client(entry.url, http_client=http), mode="auto") as client,
-            ):
-                tools = (await client.list_tools()).tools
-        except Exception as error:
-            raise UpstreamUntouched(f"the tools of {entry.name} can't be listed: {type(error).__name__}") from None
-        found = [one for one in tools if one.name == tool]
-        raw = found[0].model_dump(mode="json", by_alias=True, exclude_none=True) if found else None
-        return ToolDefinition(entry.name, tool, raw) if raw else None
-
-    async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
-        seen = await self.look(server, tool)
-        return seen.definition.input_schema if seen.definition else None
-
-
-async def _ways(ground: _Ground, catalogue: _Servers, tools: _Listed) -> Ways:
-    target, settings = Directory(catalogue.server).target, ground.settings
-    connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
-    passing = HttpServers(target, connect_within=connect, silence=silence)
-    releasing = HttpServers(target, connect_within=connect, silence=silence, pooled=False)
-    ground.rooms.push_async_callback(passing.close)
-    ground.rooms.push_async_callback(releasing.close)
-    stdio = StdioForwarder(catalogue.server, silence=settings.upstream_timeout)
-    await ground.rooms.enter_async_context(stdio.running())
-    return Ways(catalogue.server, passing, HttpReleases(releasing, target, tools.schema), stdio)
 
 
 async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:

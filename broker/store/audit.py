@@ -18,6 +18,7 @@ from broker.errors import StoreUnavailable, VersionConflict
 from broker.store import keys
 from broker.store.connection import Argument, Commands
 from broker.store.health import Pulse
+from broker.store.requests import Observe
 from broker.store.scripts import load
 from broker.store.spool import Spool, Spooled, SpoolFile
 
@@ -41,11 +42,15 @@ class _Lane:
 class Audit:
     """`AuditLog` on Redis. Appends that come while one write is under way go together in the next."""
 
-    def __init__(self, commands: Commands, spool: Spool, pulse: Pulse, *, broker: str) -> None:
+    def __init__(
+        self, commands: Commands, spool: Spool, pulse: Pulse, *, broker: str, observe: Observe = lambda event, request: None
+    ) -> None:
+        """`observe` is told of each event once it is written."""
         self._commands = commands
         self._spool = spool
         self._pulse = pulse
         self._broker = broker
+        self._observe = observe
         self._lane = _Lane()
         self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
         self._filled = asyncio.Event()
@@ -126,7 +131,8 @@ class Audit:
             rest, self._waiting = self._waiting, []
             self._fail(batch + rest, error.message)
         else:
-            for _, done in batch:
+            for event, done in batch:
+                self._observe(event, None)
                 if not done.done():
                     done.set_result(None)
 

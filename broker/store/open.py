@@ -21,7 +21,7 @@ from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
 from broker.store.outbox import TAKEOVER, StreamOutbox
-from broker.store.requests import Requests
+from broker.store.requests import Observe, Requests
 from broker.store.sealing import SigningKeys
 from broker.store.shelf import SealHead, Shelf
 from broker.store.spool import Spool
@@ -57,6 +57,7 @@ async def open_store(
     broker_id: str,
     keep_answers: timedelta = timedelta(minutes=15),
     redis_bin: str = "",
+    observe: Observe = lambda event, request: None,
     takeover: timedelta = TAKEOVER,
 ) -> AsyncIterator[Store]:
     """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
@@ -82,11 +83,11 @@ async def open_store(
         changes = ChangeStream(url, name)
         closing.push_async_callback(changes.stop)
         await changes.start()
-        audit = Audit(commands, Spool(data), pulse, broker=broker_id)
+        audit = Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe)
         closing.push_async_callback(audit.stop)
         audit.start()
         yield Store(
-            requests=Requests(commands, broker=broker_id, keep_answers=keep_answers),
+            requests=Requests(commands, broker=broker_id, keep_answers=keep_answers, observe=observe),
             changes=changes,
             outbox=StreamOutbox(commands, changes, broker=broker_id, takeover=takeover),
             audit=audit,

@@ -29,6 +29,8 @@ ATTEMPTS = 64
 # Callers that are attached at the same time read the same answer: it outlives its delivery by this much.
 AFTER_DELIVERY = timedelta(seconds=60)
 
+Observe = Callable[[Event, ApprovalRequest | None], None]
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(ApprovalRequest).decode
 
@@ -41,10 +43,14 @@ class Stored(NamedTuple):
 class Requests:
     """`RequestStore` on Redis. All of one commit happens in `commit.lua`, in one step."""
 
-    def __init__(self, commands: Commands, *, broker: str, keep_answers: timedelta) -> None:
+    def __init__(
+        self, commands: Commands, *, broker: str, keep_answers: timedelta, observe: Observe = lambda event, request: None
+    ) -> None:
+        """`observe` is told of each event once it is written."""
         self._commands = commands
         self._broker = broker
         self._keep_answers = keep_answers
+        self._observe = observe
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._commits = count()
         self._run = secrets.token_hex(6)
@@ -109,7 +115,10 @@ class Requests:
             after.id, before.version if before else 0, after.version, self._nonce(), _encode(after),
             join, self._joinable(before, after), answer, kept, self._told(change.event), after.state, CHANGES_KEPT,
         )  # fmt: skip
-        return await self._sent(after.id, join, moves, arguments)
+        reply = await self._sent(after.id, join, moves, arguments)
+        if reply[0] == b"done" and change.event is not None:
+            self._observe(change.event, after)
+        return reply
 
     async def _sent(
         self, request_id: RequestId, join: str, moves: dict[str, Argument], arguments: tuple[Argument, ...]
@@ -159,6 +168,10 @@ class Requests:
     async def approved(self, limit: int) -> list[RequestId]:
         """Requests that are APPROVED and not claimed, oldest first."""
         return _ids(await self._commands.run("ZRANGE", keys.state(RequestState.APPROVED), 0, limit - 1))
+
+    async def count(self, state: RequestState) -> int:
+        """How many requests are in a state, without reading one."""
+        return int(await self._commands.run("ZCARD", keys.state(state)))
 
     async def find(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page:
         """Newest first. A page may be short where few of many match: as long as it has a cursor, there is more."""

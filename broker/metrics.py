@@ -1,0 +1,68 @@
+"""Prometheus metrics of this broker. They count what it wrote; what all brokers share is asked of the store at each scrape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from broker.domain.events import CallDecided, Event, RequestEvent, Reviewed
+from broker.domain.requests import ApprovalRequest, RequestState
+
+_TIMES = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+
+
+class Metrics:
+    """`observe` takes every event as it is written; `text` is what `/metrics` answers."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self._calls = self._counter("calls", "tool calls by what the policy said", "server", "effect")
+        self._rule_errors = self._counter("rule_errors", "conditions that could not be judged, which tightens", "rule")
+        self._moves = self._counter("requests", "moves of approval requests by the state they lead to", "state")
+        self._reviews = self._counter("reviews", "reviews by verdict and channel", "verdict", "channel")
+        self._decision = Histogram(
+            "approval_broker_decision_seconds",
+            "seconds from asking to the decision of people",
+            buckets=_TIMES,
+            registry=self._registry,
+        )
+        self._store = self._gauge("store_up", "1 while the store answers")
+        self._policy = self._gauge("policy_problems", "problems of the policy files on disk; 0 while they are in force")
+        self._pending = self._gauge("pending_requests", "requests that wait for people, over all brokers")
+        self._dead = self._gauge("dead_letters", "deliveries to channels that were given up")
+
+    def observe(self, event: Event, request: ApprovalRequest | None) -> None:
+        """Count one event that this broker has written. `request` is the one after its move."""
+        match event:
+            case CallDecided():
+                self._calls.labels(event.server, event.effect).inc()
+                for rule in event.errors:
+                    self._rule_errors.labels(rule).inc()
+            case Reviewed():
+                self._reviews.labels(event.verdict, event.channel).inc()
+                self._moves.labels(event.state).inc()
+                if request is not None and request.state in (RequestState.APPROVED, RequestState.REJECTED):
+                    self._decision.observe((event.at - request.opened_at).total_seconds())
+            case RequestEvent():
+                self._moves.labels(event.state).inc()
+            case _:
+                return
+
+    def text(self, *, store_up: bool, problems: int, pending: int | None, dead: int | None) -> bytes:
+        """Return the exposition text. None: the store could not be asked, and the gauge keeps its last value."""
+        self._store.set(store_up)
+        self._policy.set(problems)
+        for gauge, value in ((self._pending, pending), (self._dead, dead)):
+            if value is not None:
+                gauge.set(value)
+        return generate_latest(self._registry)
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(f"approval_broker_{name}", told, labels, registry=self._registry)
+
+    def _gauge(self, name: str, told: str) -> Gauge:
+        return Gauge(f"approval_broker_{name}", told, registry=self._registry)
+
+
+Observe = Callable[[Event, ApprovalRequest | None], None]

@@ -1,0 +1,86 @@
+"""The wired broker, served: what operators' machines ask, and how it ends."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+import anyio
+import pytest
+
+from broker.running import Running, running
+from broker.settings import Settings
+from tests.fakes.serving import started
+
+POLICY = {
+    "servers.yaml": "servers:\n  payments: {url: 'http://127.0.0.1:9/mcp', tools: {refund_get: {read_only: true}}}\n",
+    "people.yaml": "people: {dana@example.com: {name: Dana}}\ngroups: {finance: [dana@example.com]}\n",
+    "rules.yaml": "defaults: {unmatched: deny}\nrules: []\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    made = tmp_path / "policies"
+    made.mkdir()
+    for name, text in POLICY.items():
+        (made / name).write_text(text)
+    return made
+
+
+@pytest.fixture
+async def served(store_url: str, folder: Path, tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
+        yield broker
+
+
+async def _get(url: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as client, client.get(url) as answer:
+        return answer.status, await answer.text()
+
+
+async def test_a_broker_says_that_it_lives_and_is_ready(served: Running) -> None:
+    assert await _get(served.url + "/healthz") == (200, '{"status":"alive"}')
+    assert await _get(served.url + "/readyz") == (200, '{"status":"ready"}')
+
+
+async def test_a_broker_that_is_told_to_stop_is_not_ready(served: Running) -> None:
+    served.broker.stopping.set()
+    assert await _get(served.url + "/readyz") == (503, '{"status":"not ready","why":["the broker is stopping"]}')
+
+
+async def test_a_broker_without_a_good_policy_is_not_ready(store_url: str, folder: Path, tmp_path: Path) -> None:
+    (folder / "rules.yaml").write_text("rules: [{id: x, effect: maybe}]\n")
+    async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
+        assert await _get(broker.url + "/readyz") == (503, '{"status":"not ready","why":["there is no good policy"]}')
+
+
+async def test_a_call_is_counted_by_what_the_policy_said(served: Running, folder: Path, tmp_path: Path) -> None:
+    token = await served.broker.identity.agents.add("bot", owner="dana@example.com", lasts=timedelta(hours=1))
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "refund_get", "arguments": {}}}
+    headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
+    with started([sys.executable, "-m", "tests.fakes.ledger_server", str(tmp_path / "ledger")]) as upstream:
+        (folder / "servers.yaml").write_text(POLICY["servers.yaml"].replace("http://127.0.0.1:9/mcp", upstream))
+        await served.broker.policies.load()
+        async with (
+            aiohttp.ClientSession() as client,
+            client.post(f"{served.url}/mcp/payments", json=body, headers=headers) as answer,
+        ):
+            assert answer.status == 200, await answer.text()
+    _, text = await _get(served.url + "/metrics")
+    assert 'approval_broker_calls_total{effect="deny",server="payments"} 1.0' in text
+    assert "approval_broker_store_up 1.0" in text
+
+
+async def test_public_keys_are_public_and_private_ones_are_not(served: Running) -> None:
+    status, text = await _get(served.url + "/.well-known/jwks.json")
+    assert (status, '"kty": "OKP"' in text, '"d"' in text) == (200, True, False)
+
+
+async def test_a_broker_ends_within_its_time(store_url: str, folder: Path, tmp_path: Path) -> None:
+    with anyio.fail_after(10):
+        async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)):
+            pass
