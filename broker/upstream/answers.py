@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from broker.errors import OutcomeLost, UpstreamError
-from broker.upstream.pipe import Message, Sink, encode
+from broker.upstream.flights import Message, Sink, encode
 
 log = structlog.get_logger()
 

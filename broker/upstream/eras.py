@@ -22,7 +22,7 @@ from mcp_types import (
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from broker import __version__
-from broker.upstream.pipe import Message
+from broker.upstream.flights import Message, meta_of
 
 US = {"name": "approval-broker", "version": __version__}
 
@@ -37,13 +37,6 @@ _KEPT = frozenset(
 _OF_RESULT = ("resultType", "ttlMs", "cacheScope")
 # Members of `params` that only a newer server understands.
 _ROUNDS = ("inputResponses", "requestState")
-
-
-def meta_of(message: Message) -> Message:
-    """Return `params._meta`, empty where there is none."""
-    params = message.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    return meta if isinstance(meta, dict) else {}
 
 
 def is_newer(version: str, message: Message) -> bool:

@@ -18,7 +18,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from broker.domain.servers import Server
 from broker.errors import BrokerError, OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream import eras
-from broker.upstream.pipe import Message, Pipe, Sink
+from broker.upstream.flights import Message, Sink
+from broker.upstream.pipe import Pipe
 from broker.upstream.process import started
 from broker.upstream.references import resolved
 

@@ -16,7 +16,7 @@ import anyio
 
 from broker.errors import UpstreamError
 from broker.upstream import eras
-from broker.upstream.pipe import Message, Sink
+from broker.upstream.flights import Message, Sink
 
 # The member of `subscriptions/listen`'s filter for each kind of change (2026-07-28).
 CHANGES = {

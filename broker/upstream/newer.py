@@ -9,8 +9,8 @@ from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from broker.upstream import eras
+from broker.upstream.flights import Message, Sink
 from broker.upstream.listeners import CHANGES, Listener, Listeners, Peer, Peers
-from broker.upstream.pipe import Message, Sink
 
 # Methods of 2026-07-28 that an older server knows as well.
 _BOTH = frozenset(

@@ -13,7 +13,8 @@ import structlog
 from broker.domain.servers import Server
 from broker.errors import UpstreamUntouched
 from broker.upstream import eras
-from broker.upstream.pipe import Message, Pipe, Sink
+from broker.upstream.flights import Message, Sink
+from broker.upstream.pipe import Pipe
 from broker.upstream.process import started
 from broker.upstream.references import resolved
 from broker.upstream.translated import TranslatedSessions

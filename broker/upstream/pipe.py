@@ -18,51 +18,16 @@ import msgspec
 import structlog
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
-from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
+from broker.errors import OutcomeLost, UpstreamUntouched
+from broker.upstream.flights import Flight, Message, Sink, encode, meta_of
 from broker.upstream.process import Process
 
 log = structlog.get_logger()
 
-Message = dict[str, Any]
-Sink = Callable[[Message], None]
-"""Takes a message that the server sent before its answer, with the caller's own token in it. Must not block or raise."""
-
-encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 # Seconds that a server gets to answer a request after it was told that the caller gave it up.
 AFTER_CANCEL = 0.5
-
-
-class Flight:
-    """One request under way: `number` on the pipe, `request` as the caller sent it, `owner` whoever may cancel it."""
-
-    def __init__(self, number: int, request: Message, sink: Sink, owner: Hashable) -> None:
-        self.number = number
-        self.request = request
-        self.sink = sink
-        self.owner = owner
-        self.answer: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
-
-    @property
-    def token(self) -> Any:
-        return _meta(self.request).get("progressToken")
-
-    @property
-    def log_level(self) -> str:
-        """The log level that this request asks for (2026-07-28), empty where it asks for none."""
-        return str(_meta(self.request).get("io.modelcontextprotocol/logLevel", ""))
-
-    def outgoing(self) -> Message:
-        """The request as the server gets it: under our number."""
-        if self.token is None:
-            return {**self.request, "id": self.number}
-        params = self.request["params"]
-        return {
-            **self.request,
-            "id": self.number,
-            "params": {**params, "_meta": {**params["_meta"], "progressToken": self.number}},
-        }
 
 
 class Pipe:
@@ -90,7 +55,7 @@ class Pipe:
         finally:
             self.ended.set()
             for flight in self.flights:
-                _settle(flight, OutcomeLost(f"{self._server} ended while the call ran: whether it took effect is unknown"))
+                flight.settle(OutcomeLost(f"{self._server} ended while the call ran: whether it took effect is unknown"))
 
     async def ask(self, request: Message, sink: Sink, owner: Hashable = None) -> Message:
         """Send one request and return its answer under the request's own id. Being cancelled tells the server so.
@@ -117,7 +82,7 @@ class Pipe:
             if flight.owner == owner and flight.request.get("id") == request_id:
                 await self._tell_cancelled(flight, params)
                 lost = OutcomeLost("the caller gave the request up")
-                asyncio.get_running_loop().call_later(AFTER_CANCEL, _settle, flight, lost)
+                asyncio.get_running_loop().call_later(AFTER_CANCEL, flight.settle, lost)
 
     async def _tell_cancelled(self, flight: Flight, params: Message) -> None:
         if flight.request.get("method") not in ("initialize", "server/discover"):
@@ -150,21 +115,18 @@ class Pipe:
         elif "method" in message:
             self._heard(message)
         elif flight := self._found(message.get("id")):
-            _settle(flight, _restored(message, flight))
+            flight.settle(message)
 
     def _heard(self, message: Message) -> None:
         params = message.get("params")
-        params = params if isinstance(params, dict) else {}
         if message["method"] == "notifications/progress":
-            if flight := self._found(params.get("progressToken")):
-                flight.sink({**message, "params": {**params, "progressToken": flight.token}})
-            return  # progress of a request that is over concerns nobody
-        meta = params.get("_meta")
-        if isinstance(meta, dict) and (flight := self._found(meta.get(SUBSCRIPTION_ID_META_KEY))):
-            meta = {**meta, SUBSCRIPTION_ID_META_KEY: flight.request["id"]}
-            flight.sink({**message, "params": {**params, "_meta": meta}})
-            return
-        self._stray(message, self)
+            # Progress of a request that is over concerns nobody.
+            if flight := self._found(params.get("progressToken") if isinstance(params, dict) else None):
+                flight.heard(message)
+        elif flight := self._found(meta_of(message).get(SUBSCRIPTION_ID_META_KEY)):
+            flight.heard(message)
+        else:
+            self._stray(message, self)
 
     def _found(self, number: Any) -> Flight | None:
         return self._flights.get(number) if type(number) is int else None  # True == 1 must not find one
@@ -176,28 +138,4 @@ class Pipe:
             message = json.loads(line)
             flight = self._found(message.get("id")) if isinstance(message, dict) and "method" not in message else None
             if flight:
-                _settle(flight, OutcomeLost(f"{self._server} answered with something that is no valid JSON"))
-
-
-def _settle(flight: Flight, answer: Message | UpstreamError) -> None:
-    if flight.answer.done():
-        return
-    if isinstance(answer, UpstreamError):
-        flight.answer.set_exception(answer)
-        flight.answer.exception()  # nobody may be waiting any more
-    else:
-        flight.answer.set_result(answer)
-
-
-def _restored(answer: Message, flight: Flight) -> Message:
-    answer = {**answer, "id": flight.request["id"]}
-    result = answer.get("result")
-    if isinstance(result, dict) and SUBSCRIPTION_ID_META_KEY in _meta({"params": result}):
-        answer["result"] = {**result, "_meta": {**result["_meta"], SUBSCRIPTION_ID_META_KEY: answer["id"]}}
-    return answer
-
-
-def _meta(message: Message) -> Message:
-    params = message.get("params")
-    meta = params.get("_meta") if isinstance(params, dict) else None
-    return meta if isinstance(meta, dict) else {}
+                flight.settle(OutcomeLost(f"{self._server} answered with something that is no valid JSON"))

@@ -10,8 +10,8 @@ from __future__ import annotations
 import secrets
 
 from broker.upstream import eras
+from broker.upstream.flights import Message, Sink
 from broker.upstream.listeners import CHANGES, Listener, Listeners, Peers
-from broker.upstream.pipe import Message, Sink
 
 _PREFIX = "shared."
 

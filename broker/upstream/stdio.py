@@ -23,11 +23,12 @@ from broker.errors import UnknownServer
 from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face, Sessions
+from broker.upstream.flights import Message, Sink, encode
 from broker.upstream.keeper import Keeper
 from broker.upstream.listeners import Listeners
 from broker.upstream.newer import Newer
 from broker.upstream.own import OwnSessions
-from broker.upstream.pipe import Message, Pipe, Sink, encode
+from broker.upstream.pipe import Pipe
 from broker.upstream.shared import SharedSessions
 from broker.upstream.translated import TranslatedSessions
 

@@ -17,8 +17,8 @@ from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from broker.errors import UpstreamError
 from broker.upstream import eras
+from broker.upstream.flights import Message, Sink, encode
 from broker.upstream.listeners import CHANGES, Peers
-from broker.upstream.pipe import Message, Sink, encode
 
 _PREFIX = "newer."
 # Characters of a session id beyond which the client's capabilities are cut down to what the protocol knows.
