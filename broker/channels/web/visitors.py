@@ -5,6 +5,7 @@ Cookies are only read here. A page that changes something asks `posted`, which r
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -21,6 +22,7 @@ from broker.errors import Forbidden, Malformed, Unauthenticated
 AnyRequest = Request[Any, Any, Any]
 
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?", re.ASCII)
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -58,7 +60,7 @@ class Visitors(ASGIMiddleware):
     def __init__(self, sessions: Sessions, jar: CookieJar, public_url: str) -> None:
         self._sessions = sessions
         self._jar = jar
-        self._host = urlsplit(public_url).hostname or ""
+        self._hosts = _LOOPBACK | ({urlsplit(public_url).hostname or ""} - {""})
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         request: AnyRequest = Request(scope, receive, send)
@@ -71,7 +73,7 @@ class Visitors(ASGIMiddleware):
 
     def _right_host(self, request: AnyRequest) -> None:
         """A name that somebody else points at us (DNS rebinding) would make their page ours."""
-        if _hostname(request) not in {*_LOOPBACK, self._host}:
+        if _hostname(request) not in self._hosts:
             raise Forbidden("this broker is not known under this name: set BROKER_PUBLIC_URL to the address that people use")
 
 
@@ -125,10 +127,8 @@ def on_loopback(request: AnyRequest) -> bool:
 
 
 def _hostname(request: AnyRequest) -> str:
-    try:
-        return urlsplit(f"//{request.headers.get('host', '')}").hostname or ""
-    except ValueError:
-        return ""
+    found = _HOST.fullmatch(request.headers.get("host", ""))
+    return found[1].strip("[]").lower() if found else ""
 
 
 def safe_path(path: str) -> str:

@@ -23,7 +23,12 @@ STATES = states()
 
 
 def pressable(request: ApprovalRequest, face: Face = FACE) -> list[str]:
-    return [element["action_id"] for part in card(request, face).parts for element in part["elements"] if "action_id" in element]
+    return [
+        element["action_id"]
+        for part in card(request, face).parts
+        for element in part.get("elements", ())
+        if "action_id" in element
+    ]
 
 
 def said(request: ApprovalRequest, face: Face = FACE) -> str:

@@ -1,0 +1,96 @@
+"""Random hostile documents: the card always keeps Slack's limits, and no agent text leaves rich text and plain text."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slack_sdk.models.blocks import Block as SlackBlock
+
+from broker.channels.slack import blocks
+from broker.channels.slack.card import card
+from broker.channels.slack.facts import arguments_text, fits
+from broker.channels.slack.modals import BYTES, details
+from broker.domain.redaction import shown_call
+from broker.domain.text import visible
+from tests.channels.slack.samples import EVIL, FACE, KEY, a_request
+from tests.channels.slack.test_card import leaves, pairs
+
+BAIT = [
+    "<!channel>",
+    "<!everyone>",
+    "<@U0DANA>",
+    "```",
+    "`",
+    "*",
+    "\n" * 50,
+    "<https://evil.test|Open>",
+    "\u202e",
+    "\x00",
+    ":boom:",
+    EVIL,
+]
+TEXT = st.one_of(
+    st.text(max_size=60),
+    st.lists(st.sampled_from(BAIT), max_size=8).map("".join),
+    st.builds(
+        lambda part, times: part * times, st.sampled_from(["\n", "x", "é", "\U0001f389", "<!here> "]), st.integers(0, 100_000)
+    ),
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
+    max_leaves=15,
+)
+DOCUMENTS = st.dictionaries(TEXT, VALUES, max_size=6)
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(arguments=DOCUMENTS, title=TEXT, stated=TEXT)
+def test_the_card_stays_within_slacks_limits_and_parses_nothing(arguments: dict[str, Any], title: str, stated: str) -> None:
+    request = a_request(arguments=arguments, plan_title=title, plan_show=("args.*",))
+    shown = shown_call(request.call, request.plan, KEY)
+    made = card(request, FACE)
+    for block in SlackBlock.parse_all(made.parts):
+        block.validate_json()
+    within_limits(made.parts)
+    held = [text for text, kind in leaves(made.parts) if kind not in ("text", "plain_text")]
+    assert {text for text in held if text} <= {"2026-11-24 14:00 UTC"}
+    mentions = {value for key, value in pairs(made.parts) if key in ("user_id", "usergroup_id", "channel_id", "range")}
+    assert mentions <= {"U0DANA", "U0ALICE", "S0FIN"}
+    cut = len(visible(arguments_text(shown))) > blocks.RUN
+    assert not (made.approvable and cut)
+    assert made.approvable == (fits(shown) and shown.whole)
+
+
+def within_limits(parts: list[dict[str, Any]]) -> None:
+    """The limits that Slack documents (docs.slack.dev/reference/block-kit/blocks), and 40,000 characters for a message."""
+    assert len(parts) <= 50
+    for key, value in pairs(parts):
+        if key in ("block_id", "action_id"):
+            assert 0 < len(value) <= 255
+        if key == "value":
+            assert len(value) <= 2_000
+        if key == "text" and isinstance(value, str):
+            assert 1 <= len(value) <= 3_000
+    assert len(parts[0]["text"]["text"]) <= 150
+    assert sum(len(text) for text, _ in leaves(parts)) < 13_000
+
+
+@settings(max_examples=100, deadline=None)
+@given(arguments=DOCUMENTS)
+def test_the_details_stay_within_slacks_limits(arguments: dict[str, Any]) -> None:
+    view = details(a_request(arguments=arguments), FACE)
+    assert len(view["blocks"]) <= 100
+    assert len(json.dumps(view)) < BYTES + 60_000
+    for block in SlackBlock.parse_all(view["blocks"]):
+        block.validate_json()
+
+
+def test_the_details_of_a_great_call_say_that_the_rest_is_on_its_page() -> None:
+    words = json.dumps(details(a_request(arguments={"x": "\u202e" * 100_000}), FACE))
+    assert len(words) < 250_000
+    assert "The rest does not fit in Slack: open its page." in words
+    assert "does not fit" not in json.dumps(details(a_request(arguments={"x": "y" * 100_000}), FACE))

@@ -1,0 +1,65 @@
+"""Slack's own TypeScript types judge every card and modal that we can make."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.channels.slack.card import card
+from broker.channels.slack.face import Pressed
+from broker.channels.slack.home import digest, home, listing, unknown_home
+from broker.channels.slack.modals import details, notice, rejection
+from broker.channels.slack.thread import replies
+from tests.channels.slack.samples import FACE, NOON, states
+from tests.node.install import Node, install
+
+STRICT = ("--strict", "--noEmit", "--skipLibCheck", "false", "--module", "nodenext", "--target", "es2022")
+
+
+@pytest.fixture(scope="module")
+def node() -> Node:
+    return install()
+
+
+def judged(node: Node, folder: Path, source: str) -> str:
+    """Compile a program against Slack's types; return what the compiler says, nothing when it is content."""
+    (folder / "node_modules").symlink_to(node.modules)
+    (folder / "package.json").write_text('{"type": "module"}')
+    (folder / "judged.ts").write_text(source)
+    command = [*node.script("typescript", "bin/tsc"), *STRICT, "judged.ts"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=100).stdout
+
+
+def program(messages: list[Any], views: list[Any]) -> str:
+    """Literals, so that the compiler looks for members that no type knows."""
+    lines = ['import type { KnownBlock, ModalView, HomeView } from "@slack/types";']
+    lines += [f"export const m{index}: KnownBlock[] = {json.dumps(parts)};" for index, parts in enumerate(messages)]
+    lines += [f"export const v{index}: ModalView | HomeView = {json.dumps(view)};" for index, view in enumerate(views)]
+    return "\n".join(lines)
+
+
+def test_every_card_and_modal_has_slacks_own_types(node: Node, tmp_path: Path) -> None:
+    messages: list[Any] = []
+    views: list[Any] = [unknown_home("Who are you?"), notice("Sorry", "That was too late.")]
+    for request in states().values():
+        values = Pressed(request.id, request.digest, "v")
+        messages += [card(request, FACE).parts, listing([request], FACE), *(r.parts for r in replies(request, FACE, NOON, NOON))]
+        views += [details(request, FACE), rejection(request, FACE, values), home([request], FACE)]
+    messages.append(digest(list(states().values()) * 3, FACE).parts)
+    assert judged(node, tmp_path, program(messages, views)) == ""
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        [{"type": "header", "text": {"type": "mrkdwn", "text": "x"}}],
+        [{"type": "rich_text", "elements": [{"type": "rich_text_section", "elements": [{"type": "text"}]}]}],
+        [{"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "x"}, "style": "green"}]}],
+    ],
+)
+def test_the_judge_sees_what_is_wrong(node: Node, tmp_path: Path, wrong: Any) -> None:
+    assert "error TS" in judged(node, tmp_path, program([wrong], []))
