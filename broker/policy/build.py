@@ -57,7 +57,7 @@ def build(files: Files, environment_name: str) -> Built:
     rules, exemptions = builder.exempted(rules, _entries(files, "exceptions"))
     made = RuleSet(
         rules=rules, defaults=defaults, consts=consts, counters=counters, exemptions=exemptions, snippets=snippets,
-        environment=environment_name, engine=environment(vocabulary), candidates=index(rules, counters),
+        environment=environment_name, vocabulary=vocabulary, engine=environment(vocabulary), candidates=index(rules, counters),
     )  # fmt: skip
     return Built(_people(files), _servers(files), made)
 

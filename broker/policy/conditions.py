@@ -165,8 +165,9 @@ def ask(program: Any, activation: Any) -> tuple[Answer, str]:
         return Answer.ERROR, _told(str(error))
 
 
+_OVERLOAD = re.compile(r"No matching overloads found : ([\w<>=!&|+*/%?@\[\]-]+)(?:\(([\w, ]*)\))?")
 _SAFE = re.compile(
-    r"No matching overloads found : [\w.<>_?!&|+*/%=\[\]@-]+(?:\([\w, .<>]*\))?|cannot convert \w+ to \w+|Invalid timezone"
+    r"cannot convert \w+ to \w+|Invalid timezone"
     r"|String to \w+ conversion failed|Index error: index=-?\d+ size=\d+"
     r"|divide by zero|integer overflow|double out of int range|this is no [\w &-]+|the [\w ,.~&-]+"
 )
@@ -175,6 +176,9 @@ _SAFE = re.compile(
 def _told(message: str) -> str:
     """The engine's words without anything of the arguments: keys and patterns can come from them."""
     text = message.partition(": ")[2] or message
+    overload = _OVERLOAD.match(text)
+    if overload is not None:
+        return f"`{overload.group(1).strip('_')}` does not take {overload.group(2) or 'this'}"
     if "Key not found" in text:
         return "a key is missing in the arguments"
     if "found in Activation" in text:

@@ -83,6 +83,8 @@ class Condition(msgspec.Struct, frozen=True, eq=False):
     @property
     def counters(self) -> frozenset[str]:
         """The names of the counters that it reads."""
+        if "counters." not in self.source:
+            return frozenset()
         return frozenset(chain.names[1] for chain in chains(self.source) if chain.names[0] == "counters" and len(chain.names) > 1)
 
 

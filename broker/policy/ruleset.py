@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from broker.domain.decisions import Effect
+from broker.policy.conditions import Vocabulary
 from broker.policy.model import Policy
 from broker.policy.rules import Condition, Counter, Defaults, Exemption, Mode, Rule
 
@@ -35,37 +36,42 @@ class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     exemptions: tuple[Exemption, ...]
     snippets: dict[str, Condition]
     environment: str
+    vocabulary: Vocabulary
     engine: Any
     candidates: Callable[[str, str], Candidates]
 
 
 def index(rules: tuple[Rule, ...], counters: dict[str, Counter]) -> Callable[[str, str], Candidates]:
     """Return the look-up (server, tool) -> Candidates. It remembers 4,096 of them: names come from agents, without end."""
-    exact: dict[tuple[str, str], list[Rule]] = {}
-    loose: list[Rule] = []
+    shelves: dict[tuple[str, str], list[Rule]] = {}
     for rule in rules:
-        if rule.mode is Mode.DISABLED:
-            continue
-        match = rule.match
-        if match.server.pattern or match.tool.pattern or not match.server or not match.tool:
-            loose.append(rule)
-            continue
-        for server in match.server.exact:
-            for tool in match.tool.exact:
-                exact.setdefault((server, tool), []).append(rule)
+        for place in _shelves(rule) if rule.mode is not Mode.DISABLED else ():
+            shelves.setdefault(place, []).append(rule)
+    reads = {rule.id: rule.counters for rule in rules} if counters else {}
 
     @lru_cache(maxsize=_REMEMBERED)
     def candidates(server: str, tool: str) -> Candidates:
-        near = [*exact.get((server, tool), ()), *loose]
-        return _sorted([rule for rule in near if rule.match.covers(server, tool)], counters, server, tool)
+        near = [rule for place in ((server, tool), (server, ""), ("", "")) for rule in shelves.get(place, ())]
+        found = [rule for rule in near if rule.match.covers(server, tool)]
+        read = {name for rule in found for name in reads.get(rule.id, ())}
+        touched = [counter for name, counter in sorted(counters.items()) if name in read or counter.match.covers(server, tool)]
+        return _sorted(found, tuple(touched))
 
     return candidates
 
 
-def _sorted(rules: list[Rule], counters: dict[str, Counter], server: str, tool: str) -> Candidates:
+def _shelves(rule: Rule) -> list[tuple[str, str]]:
+    """Where a rule lies: by its exact servers and tools, by its exact servers, or on the shelf for all (empty names)."""
+    server, tool = rule.match.server, rule.match.tool
+    if not server or server.pattern is not None:
+        return [("", "")]
+    if not tool or tool.pattern is not None:
+        return [(name, "") for name in server.exact]
+    return [(name, other) for name in server.exact for other in tool.exact]
+
+
+def _sorted(rules: list[Rule], touched: tuple[Counter, ...]) -> Candidates:
     enforced = [rule for rule in rules if rule.mode is Mode.ENFORCE]
-    read = {name for rule in rules for name in rule.counters}
-    touched = tuple(counter for name, counter in sorted(counters.items()) if name in read or counter.match.covers(server, tool))
     return Candidates(
         denying=tuple(rule for rule in enforced if rule.outcome is Effect.DENY),
         asking=tuple(rule for rule in enforced if rule.outcome is Effect.REQUIRE_APPROVAL),

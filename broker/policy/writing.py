@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Mapping
 from typing import Any
 
 from broker.policy.cel_text import chains
@@ -10,6 +11,19 @@ from broker.policy.conditions import Mistake, Vocabulary, compiled
 from broker.policy.nodes import Node
 from broker.policy.rules import Condition
 from broker.policy.sheet import BAD, Sheet
+
+
+def with_snippets(text: str, snippets: Mapping[str, str]) -> str:
+    """Return a text with its snippets written out; those that don't exist stay as they are."""
+    return _expanded(text, snippets).source
+
+
+def _expanded(text: str, snippets: Mapping[str, str]) -> _Expanded:
+    expanded = _Expanded(text)
+    for chain in chains(text):
+        if chain.names[0] == "lib" and len(chain.names) > 1 and chain.names[1] in snippets:
+            expanded.replace(chain.start, chain.start + len("lib.") + len(chain.names[1]), snippets[chain.names[1]])
+    return expanded
 
 
 class Writer:
@@ -21,16 +35,11 @@ class Writer:
 
     def condition(self, text: str, node: Node, sheet: Sheet) -> Any:
         """Return the `Condition`, or BAD with its mistakes on the sheet."""
-        expanded = _Expanded(text)
-        for chain in chains(text):
-            if chain.names[0] != "lib":
-                continue
-            snippet = self._snippets.get(chain.names[1]) if len(chain.names) > 1 else None
-            if snippet is None:
+        for chain in chains(text) if "lib" in text else ():
+            if chain.names[0] == "lib" and (len(chain.names) == 1 or chain.names[1] not in self._snippets):
                 place = sheet.document.inside(node, *_line_and_column(text, chain.start))
                 return sheet.wrong(place, f"there is no snippet `{'.'.join(chain.names[:2])}`", "define it under `lib`")
-            expanded.replace(chain.start, chain.start + len("lib.") + len(chain.names[1]), snippet)
-        return self._made(text, expanded, node, sheet)
+        return self._made(text, _expanded(text, self._snippets) if "lib" in text else _Expanded(text), node, sheet)
 
     def snippet(self, text: str, node: Node, sheet: Sheet) -> Any:
         """Check a snippet alone: of any type, and without other snippets. Return a `Condition` or BAD."""
