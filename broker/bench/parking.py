@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from pathlib import Path
 from time import perf_counter
+from urllib.parse import quote
 
 import msgspec
 import uvloop
@@ -19,18 +19,18 @@ from broker.bench.load import quantile
 from broker.bench.processes import memory_kib, more_files
 from broker.bench.wire import Answer, Connection, connect, mcp_headers, message, request
 
-OPENING = 1_000
+PACE = 250.0
 TIMED = 300
 REVIEWERS = 16
-PATIENCE = 600.0
+PATIENCE = 60.0
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`cookie` is a reviewer's session; `pid` the broker's process, whose memory is read."""
+    """`agent` and `person` are tokens; `pid` is the broker's process, whose memory is read."""
 
     port: int
     agent: str
-    cookie: str
+    person: str
     count: int
     pid: int
     store_pids: tuple[int, ...] = ()
@@ -44,6 +44,7 @@ class Parked(msgspec.Struct, frozen=True):
     """
 
     count: int
+    listed: int
     answered: int
     parking: float
     broker_kib: float
@@ -52,7 +53,18 @@ class Parked(msgspec.Struct, frozen=True):
     to_last_byte_p50: float
     to_last_byte_p99: float
     draining: float
-    error: str = ""
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """What the reviewer needs of one request in the API's list."""
+
+    id: str
+    digest: str
+
+
+class Listed(msgspec.Struct, frozen=True):
+    requests: list[Summary]
+    cursor: str
 
 
 class Callers:
@@ -61,26 +73,149 @@ class Callers:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._where = f"127.0.0.1:{order.port}"
+        self.port = order.port
         self.connections: list[Connection] = []
         self.ended: asyncio.Queue[Answer | BaseException] = asyncio.Queue()
 
     async def open(self) -> None:
-        gate = asyncio.Semaphore(OPENING)
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(self._order.count):
-                tasks.create_task(self._call(number, gate))
+        """Open them one after the other at a steady pace, and return when every one is parked: when it hears something."""
+        begin = perf_counter()
+        for number in range(self._order.count):
+            await self._call(number)
+            await asyncio.sleep(max(0.0, begin + number / PACE - perf_counter()))
+        async with asyncio.timeout(PATIENCE):
+            for connection in self.connections:
+                await connection.heard.wait()
 
-    async def _call(self, number: int, gate: asyncio.Semaphore) -> None:
-        async with gate:
-            connection = await connect("127.0.0.1", self._order.port)
-            self.connections.append(connection)
-            body = message("tools/call", {"name": "guarded", "arguments": {"text": f"number {number}"}}, stateless=True)
-            headers = mcp_headers("tools/call", "guarded", self._order.agent)
-            answer = connection.send(request("POST", self._where, "/mcp/bench", body, headers))
-            answer.add_done_callback(lambda done: self.ended.put_nowait(done.exception() or done.result()))
-            # Parked is who hears something: the broker commits to a stream after a while of holding.
-            await connection.heard.wait()
+    async def _call(self, number: int) -> None:
+        connection = await connect("127.0.0.1", self._order.port)
+        self.connections.append(connection)
+        body = message("tools/call", {"name": "guarded", "arguments": {"text": f"number {number}"}}, stateless=True)
+        headers = mcp_headers("tools/call", "guarded", self._order.agent)
+        answer = connection.send(request("POST", self._where, "/mcp/bench", body, headers))
+        answer.add_done_callback(lambda done: self.ended.put_nowait(done.exception() or done.result()))
+
+    async def next(self) -> Answer:
+        """Return the next answer that comes to anybody. Raises what broke, or `ConnectionError` for an answer without effect."""
+        async with asyncio.timeout(PATIENCE):
+            answer = await self.ended.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        if b'"released"' not in answer.body:
+            raise ConnectionError(f"an approved call was not released: {answer.body[-300:].decode('utf-8', 'replace')}")
+        return answer
 
     def close(self) -> None:
         for connection in self.connections:
             connection.close()
+
+
+class Reviewers:
+    """The other side: lists what is pending, and approves it with a person's token."""
+
+    def __init__(self, order: Order) -> None:
+        self._port = order.port
+        self._where = f"127.0.0.1:{order.port}"
+        self._headers = {"authorization": f"Bearer {order.person}", "content-type": "application/json"}
+
+    async def pending(self) -> list[Summary]:
+        """Return every pending request, newest first."""
+        connection, found, cursor = await connect("127.0.0.1", self._port), list[Summary](), ""
+        while True:
+            path = f"/api/v1/requests?limit=200&cursor={quote(cursor)}"
+            answer = await connection.send(request("GET", self._where, path, b"", self._headers))
+            page = msgspec.json.decode(_good(answer), type=Listed)
+            found += page.requests
+            cursor = page.cursor
+            if not cursor:
+                connection.close()
+                return found
+
+    async def approve(self, connection: Connection, one: Summary) -> Answer:
+        body = msgspec.json.encode({"verdict": "approve", "digest": one.digest})
+        answer = await connection.send(request("POST", self._where, f"/api/v1/requests/{one.id}/reviews", body, self._headers))
+        _good(answer)
+        return answer
+
+    async def approve_all(self, waiting: list[Summary]) -> None:
+        """Approve by several people's connections at once."""
+
+        async def some() -> None:
+            connection = await connect("127.0.0.1", self._port)
+            while waiting:
+                await self.approve(connection, waiting.pop())
+            connection.close()
+
+        await asyncio.gather(*(some() for _ in range(REVIEWERS)))
+
+
+def _good(answer: Answer) -> bytes:
+    if answer.status != 200:
+        raise ConnectionError(f"{answer.status}: {answer.body[:300].decode('utf-8', 'replace')}")
+    return answer.body
+
+
+class Times:
+    """What the timed reviews took, in seconds."""
+
+    def __init__(self) -> None:
+        self.post: list[float] = []
+        self.last_byte: list[float] = []
+
+    async def take(self, callers: Callers, reviewers: Reviewers, waiting: list[Summary]) -> None:
+        """Approve one request after the other; the next begins when the agent has its answer."""
+        connection = await connect("127.0.0.1", callers.port)
+        for _ in range(min(TIMED, len(waiting))):
+            begin = perf_counter()
+            posted = await reviewers.approve(connection, waiting.pop())
+            answer = await callers.next()
+            self.post.append(posted.last - begin)
+            self.last_byte.append(answer.last - begin)
+        connection.close()
+        self.post.sort()
+        self.last_byte.sort()
+
+
+async def run(order: Order) -> Parked:
+    """Park, review and answer all calls of the order."""
+    more_files()
+    callers, reviewers, times = Callers(order), Reviewers(order), Times()
+    before = _memory(order)
+    begin = perf_counter()
+    await callers.open()
+    parking = perf_counter() - begin
+    broker, store = (after - idle for after, idle in zip(_memory(order), before, strict=True))
+    waiting = await reviewers.pending()
+    listed = len(waiting)
+    await times.take(callers, reviewers, waiting)
+    answered = len(times.last_byte)
+    begin = perf_counter()
+    rest = len(waiting)
+    draining = asyncio.create_task(reviewers.approve_all(waiting))
+    for _ in range(rest):
+        await callers.next()
+        answered += 1
+    await draining
+    took = perf_counter() - begin
+    callers.close()
+    return Parked(
+        count=order.count,
+        listed=listed,
+        answered=answered,
+        parking=parking,
+        broker_kib=broker / order.count,
+        store_kib=store / order.count,
+        post_p50=quantile(times.post, 0.5) * 1e3,
+        to_last_byte_p50=quantile(times.last_byte, 0.5) * 1e3,
+        to_last_byte_p99=quantile(times.last_byte, 0.99) * 1e3,
+        draining=took,
+    )
+
+
+def _memory(order: Order) -> tuple[int, int]:
+    return memory_kib(order.pid), sum(memory_kib(pid) for pid in order.store_pids)
+
+
+if __name__ == "__main__":
+    parked = uvloop.run(run(msgspec.json.decode(sys.stdin.buffer.read(), type=Order)))
+    sys.stdout.buffer.write(msgspec.json.encode(parked))

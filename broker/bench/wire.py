@@ -28,7 +28,10 @@ class Answer(msgspec.Struct):
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; `heard` is set at its first bytes. Raises `ConnectionError` when the other side closes in the middle of an answer."""
+    """One keep-alive connection; `heard` is set at its first bytes.
+
+    What was sent ends in `ConnectionError` when the other side closes in the middle of the answer.
+    """
 
     def __init__(self) -> None:
         self.heard = asyncio.Event()

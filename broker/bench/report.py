@@ -1,0 +1,71 @@
+"""The results as tables. Ratios first: machines differ, what was measured in one run can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from broker.bench.load import Cell
+from broker.bench.suite import Results
+
+
+def report(results: Results) -> str:
+    """Return everything that was measured as plain text."""
+    parts = [f"approval broker {results.version}, {results.machine}"]
+    if results.policy:
+        rows = [[f"{one.rules:,}", ms(one.p50), ms(one.p99), ms(one.load)] for one in results.policy]
+        parts.append(table("policy: one decision, 2 KB of arguments", ["rules", "p50", "p99", "load"], rows))
+    for title, cells in (("calls, stateless (2026-07-28)", results.calls), ("calls in sessions (2025-06-18)", results.sessions)):
+        if cells:
+            parts.append(table(title, CALL_COLUMNS, list(call_rows(cells))))
+    if results.ready:
+        parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
+    if results.woken:
+        rows = [
+            [f"{one.waiting:,}", ms(one.committed_p50), ms(one.woken_p50), ms(one.woken_p99), f"{one.opened_per_second:,.0f}"]
+            for one in results.woken
+        ]
+        parts.append(
+            table("a review wakes a waiter, in one process", ["waiting", "review p50", "to woken p50", "p99", "opened/s"], rows)
+        )
+    if results.parked:
+        rows = [
+            [
+                f"{one.count:,}", f"{one.answered:,}", ms(one.to_last_byte_p50), ms(one.to_last_byte_p99), ms(one.post_p50),
+                f"{one.broker_kib:.1f}", f"{one.store_kib:.1f}", f"{one.parking:.1f}", f"{one.draining:.1f}",
+            ]
+            for one in results.parked
+        ]  # fmt: skip
+        columns = [
+            "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s"
+        ]  # fmt: skip
+        parts.append(table("parked calls, each on its own connection", columns, rows))
+    return "\n\n".join(parts)
+
+
+CALL_COLUMNS = ["target", "connections", "calls/s", "of direct", "p50", "added p50", "p99", "CPU us/call", "errors"]
+
+
+def call_rows(cells: Sequence[Cell]) -> Iterable[list[str]]:
+    """Yield a row a cell, in the order of connections; `added` and `of direct` are against the direct cell beside it."""
+    direct = {cell.connections: cell for cell in cells if cell.target == "direct"}
+    for connections in sorted({cell.connections for cell in cells}):
+        base = direct[connections]
+        for cell in (cell for cell in cells if cell.connections == connections):
+            yield [
+                cell.target, str(connections), f"{cell.rate:,.0f}", ratio(cell.rate, base.rate), ms(cell.p50),
+                ms(cell.p50 - base.p50), ms(cell.p99), f"{cell.cpu:,.0f}", f"{cell.errors} {cell.error}".strip(),
+            ]  # fmt: skip
+
+
+def ratio(value: float, base: float) -> str:
+    return f"{value / base:.3f}" if base else "-"
+
+
+def ms(value: float) -> str:
+    return f"{value:.2f} ms"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[index]) for row in [columns, *rows]) for index in range(len(columns))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [columns, *rows]]
+    return "\n".join([title, "-" * len(lines[0]), *lines])

@@ -1,0 +1,103 @@
+"""What is measured, in which order, and what is kept of it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import msgspec
+
+from broker import __version__
+from broker.bench.decisions import DecisionCost, decision_cost
+from broker.bench.load import Cell, Plan, Target
+from broker.bench.parking import Order, Parked
+from broker.bench.peers import peers
+from broker.bench.processes import listening, more_files, run_json
+from broker.bench.under_test import UnderTest, broker_under_test
+from broker.bench.waking import Woken
+
+PARTS = ("policy", "calls", "parked")
+CONNECTIONS = (1, 16, 64)
+Say = Callable[[str], None]
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What to run. `seconds` is the length of one round of one cell."""
+
+    parts: tuple[str, ...] = PARTS
+    peers: bool = False
+    seconds: float = 2.0
+    rounds: int = 3
+    parked: tuple[int, ...] = (1_000, 10_000)
+
+
+class Results(msgspec.Struct):
+    """Everything that was measured. Times in ms, CPU in us, memory in KiB, `ready` in seconds."""
+
+    machine: str
+    version: str = __version__
+    ready: float = 0.0
+    policy: list[DecisionCost] = msgspec.field(default_factory=list)
+    calls: list[Cell] = msgspec.field(default_factory=list)
+    sessions: list[Cell] = msgspec.field(default_factory=list)
+    woken: list[Woken] = msgspec.field(default_factory=list)
+    parked: list[Parked] = msgspec.field(default_factory=list)
+
+
+def measure(wanted: Wanted, say: Say) -> Results:
+    """Run the parts that are wanted, one after the other. `say` hears what is going on."""
+    more_files()
+    results = Results(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {platform.system()}")
+    if "policy" in wanted.parts:
+        say("policy: decisions in this process")
+        results.policy = [decision_cost(rules, wanted.seconds) for rules in (100, 1_000)]
+    if "calls" in wanted.parts:
+        _calls(wanted, results, say)
+    if "parked" in wanted.parts:
+        for count in wanted.parked:
+            say(f"parked: {count:,} calls, reviewed one by one, then all")
+            with _upstream() as (_, port), broker_under_test(url(port)) as broker:
+                results.parked.append(_parked(broker, count))
+            results.woken.append(msgspec.json.decode(run_json("broker.bench.waking", str(count).encode()), type=Woken))
+    return results
+
+
+def _calls(wanted: Wanted, results: Results, say: Say) -> None:
+    with (
+        _upstream() as (upstream, port),
+        listening("broker.bench.plain", url(port)) as (plain, plain_port),
+        broker_under_test(url(port)) as broker,
+    ):
+        results.ready = broker.ready
+        targets = (
+            Target("direct", port, pids=(upstream,)),
+            Target("plain forwarding", plain_port, pids=(plain.pid,)),
+            Target("broker", broker.port, "/mcp/bench", broker.agent, pids=(broker.pid,)),
+        )
+        say(f"calls: {', '.join(target.name for target in targets)}")
+        results.calls = _load(Plan(targets, CONNECTIONS, wanted.seconds, wanted.rounds))
+        if wanted.peers:
+            with peers(url(port)) as others:
+                say(f"calls in sessions: the same and {', '.join(target.name for target in others)}")
+                plan = Plan((*targets, *others), CONNECTIONS[:2], wanted.seconds, wanted.rounds, stateless=False)
+                results.sessions = _load(plan)
+
+
+def _load(plan: Plan) -> list[Cell]:
+    return msgspec.json.decode(run_json("broker.bench.load", msgspec.json.encode(plan)), type=list[Cell])
+
+
+def _parked(broker: UnderTest, count: int) -> Parked:
+    order = Order(broker.port, broker.agent, broker.person, count, broker.pid, broker.store_pids)
+    return msgspec.json.decode(run_json("broker.bench.parking", msgspec.json.encode(order)), type=Parked)
+
+
+@contextmanager
+def _upstream() -> Iterator[tuple[int, int]]:
+    with listening("broker.bench.upstream") as (process, port):
+        yield process.pid, port
+
+
+def url(port: int) -> str:
+    return f"http://127.0.0.1:{port}/mcp"

@@ -1,0 +1,89 @@
+"""The broker that is measured: `broker serve` in a process of its own, on its embedded store, with a policy of 100 rules."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import msgspec
+
+from broker.bench.processes import children, started
+from broker.bench.rules import write_policy
+from broker.errors import ConfigInvalid
+
+RULES = 100
+READY_WITHIN = 30.0
+
+
+class UnderTest(msgspec.Struct, frozen=True):
+    """Where it listens, its processes, and the tokens of an agent and of a reviewer. `ready` is its cold start in seconds."""
+
+    port: int
+    pid: int
+    store_pids: tuple[int, ...]
+    agent: str
+    person: str
+    ready: float
+
+
+@contextmanager
+def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTest]:
+    """Run the broker in front of `upstream`; nothing of it is left at the end."""
+    with TemporaryDirectory(prefix="broker-bench-", ignore_cleanup_errors=True) as folder:
+        home = Path(folder)
+        write_policy(home / "policies", upstream, rules)
+        env = {
+            "BROKER_DATA": str(home / "data"), "BROKER_POLICIES": str(home / "policies"), "BROKER_PORT": "0",
+            "BROKER_HOLD": "PT2H", "BROKER_LOG_LEVEL": "error", "BROKER_HOST": "127.0.0.1",
+        }  # fmt: skip
+        begin = time.perf_counter()
+        announced = home / "announced"
+        with started([sys.executable, "-m", "broker", "serve", "--announce", str(announced)], env=env, quiet=True) as process:
+            port = _port(announced, process)
+            ready = time.perf_counter() - begin
+            yield UnderTest(
+                port=port,
+                pid=process.pid,
+                store_pids=_store(process.pid, home),
+                agent=_token(env, "agents", "add", "bench", "--owner", "bob@example.com"),
+                person=_token(env, "people", "token", "ada@example.com"),
+                ready=ready,
+            )
+
+
+def _port(announced: Path, process: subprocess.Popen[bytes]) -> int:
+    until = time.monotonic() + READY_WITHIN
+    while time.monotonic() < until and process.poll() is None:
+        if announced.exists():
+            return int(announced.read_text().strip().rsplit(":", 1)[1])
+        time.sleep(0.005)
+    raise ConfigInvalid("the broker under test did not start")
+
+
+def _token(env: dict[str, str], *verb: str) -> str:
+    import os  # noqa: PLC0415
+
+    done = subprocess.run(
+        [sys.executable, "-m", "broker", *verb], env=os.environ | env, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise ConfigInvalid(f"no token could be made: {done.stderr.strip()}")
+    return done.stdout.split()[0]
+
+
+def _store(pid: int, home: Path) -> tuple[int, ...]:
+    """The store's process: it is no child of the broker, but names its folder."""
+    found = [pid for pid in children(1) if str(home) in _command(pid) and "store.sock" in _command(pid)]
+    return tuple(found)
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
