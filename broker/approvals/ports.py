@@ -12,9 +12,9 @@ from typing import Protocol
 
 import msgspec
 
+from broker.domain import servers
 from broker.domain.events import Entry, Event
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
-from broker.domain.servers import ToolDefinition
 from broker.policy.model import CounterUse, Policy
 
 
@@ -151,15 +151,7 @@ class Counters(Protocol):
     async def give_back(self, call_id: str, uses: Sequence[CounterUse]) -> None: ...
 
 
-class SeenTool(msgspec.Struct, frozen=True):
-    """What the catalogue knows about a tool. `known`: listed by the operator, or its definition was accepted as it is now."""
-
-    known: bool
-    definition: ToolDefinition | None
-
-    @property
-    def digest(self) -> str:
-        return self.definition.digest() if self.definition else ""
+SeenTool = servers.SeenTool
 
 
 class Tools(Protocol):

@@ -87,6 +87,17 @@ class ToolDefinition(msgspec.Struct, frozen=True):
         return digest_of(told)
 
 
+class SeenTool(msgspec.Struct, frozen=True):
+    """What the catalogue knows about a tool. `known`: listed by the operator, or its definition was accepted as it is now."""
+
+    known: bool
+    definition: ToolDefinition | None
+
+    @property
+    def digest(self) -> str:
+        return self.definition.digest() if self.definition else ""
+
+
 def effective_hints(facts: ToolFacts | None, claims: dict[str, Any]) -> Hints:
     """Start from the worst case, let the operator's facts replace it, let the server's claims only tighten."""
     worst = Hints()
