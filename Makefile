@@ -9,7 +9,7 @@ UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-anno
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 EDITABLE := $(PIP) --no-deps --no-build-isolation -e .
 
-.PHONY: help demo test test-slow lint bench lock clean tools
+.PHONY: help demo test test-slow lint bench reference lock clean tools
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 
@@ -32,6 +32,9 @@ lint: $(VENV)/.dev ## ruff and mypy
 
 bench: $(VENV)/.run ## what a call costs (ARGS="--json out.json", ARGS=--peers)
 	@$(BIN)/broker bench $(ARGS)
+
+reference: $(VENV)/.run ## write the README's tables of settings and commands
+	@$(BIN)/python -m broker.cli.reference
 
 lock: $(VENV)/.dev ## pin what pyproject.toml names, with hashes (ARGS=--upgrade: the newest)
 	@$(UV_LOCK) $(ARGS) --group build -o requirements.lock

@@ -1,6 +1,6 @@
-"""The reference tables of the README, made from the code: `python -m broker.cli.reference` prints them.
+"""The reference tables of the README, made from the code: `make reference` writes them.
 
-A house test compares the README with them, between `<!-- settings -->` and `<!-- /settings -->` and so on.
+They stand between `<!-- settings -->` and `<!-- /settings -->`, and so on; a house test compares.
 """
 
 from __future__ import annotations
@@ -62,5 +62,15 @@ def _leaves(tree: argparse.ArgumentParser, typed: str) -> Iterator[tuple[str, st
                 yield line, text or told.get(verb, "")
 
 
+def written(text: str) -> str:
+    """Return a document with its marked parts made anew."""
+    for mark, table in (("settings", settings_table()), ("commands", commands_table())):
+        before, after = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        head, rest = text.split(before, 1)
+        text = f"{head}{before}\n{table}\n{after}{rest.split(after, 1)[1]}"
+    return text
+
+
 if __name__ == "__main__":
-    print(settings_table(), commands_table(), sep="\n\n")
+    readme = Path("README.md")
+    readme.write_text(written(readme.read_text()))
