@@ -1,8 +1,9 @@
 """Connections to Redis or Valkey: commands of one tick go out together, and none is ever cancelled in flight.
 
 redis-py connects, authenticates and parses. Its own retries and timeouts are off, ours are these: a batch has
-`PATIENCE` to be answered, a caller waits `DEADLINE` in all. Inside that time a batch is sent again when its
-connection breaks, so every command here may run twice: commits carry a nonce, the rest does no harm twice.
+`PATIENCE` to be answered, and when it is not, everything that waits behind it is told so too. Nobody waits longer for
+a store that does not answer; a store that is only busy may take its time. Inside `PATIENCE` a batch is sent again when
+its connection breaks, so every command here may run twice: commits carry a nonce, the rest does no harm twice.
 """
 
 from __future__ import annotations
@@ -10,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import hiredis
@@ -23,7 +23,6 @@ from broker.errors import ConfigInvalid, StoreUnavailable
 from broker.store.scripts import Script
 
 PATIENCE = 1.5
-DEADLINE = 1.8
 RETRY = 0.02
 LANES = 2
 BATCH = 256
@@ -52,16 +51,6 @@ def connect(url: str, name: str) -> AbstractConnection:
     return connection
 
 
-@asynccontextmanager
-async def deadline() -> AsyncIterator[None]:
-    """Bound a whole errand of several round trips by `DEADLINE`. Raises `StoreUnavailable`."""
-    try:
-        async with asyncio.timeout(DEADLINE):
-            yield
-    except TimeoutError:
-        raise StoreUnavailable("the store did not answer in time") from None
-
-
 class Unit:
     """Commands that belong together, and their caller."""
 
@@ -84,7 +73,7 @@ class Commands:
         """`seen` hears whether the store answered, whenever it did or could not be reached."""
         self._connections = [connect(url, name) for _ in range(LANES)]
         self._seen = seen
-        self._answered_at = float("-inf")
+        self._answered_at = self._failed_at = float("-inf")
         self._queue: deque[Unit] = deque()
         self._filled = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -123,12 +112,19 @@ class Commands:
             raise StoreUnavailable(words(reply))
         return reply
 
+    def check(self, since: float) -> None:
+        """Raise `StoreUnavailable` if the store failed after `since` (monotonic) and has not answered again.
+
+        For who waited for another errand to end: there is no need to find out the same anew.
+        """
+        if since < self._failed_at > self._answered_at:
+            raise StoreUnavailable("the store does not answer")
+
     async def _exchanged(self, commands: Sequence[Command]) -> list[Any]:
         unit = Unit(commands)
         self._queue.append(unit)
         self._filled.set()
-        async with deadline():
-            return await unit.replies
+        return await unit.replies
 
     # -- one connection's work ----------------------------------------------------------------------------
 
@@ -156,8 +152,12 @@ class Commands:
                 await self._persist(connection, units)
         except (RedisError, OSError, TimeoutError) as error:  # TimeoutError: the connection may hold a late reply
             await closed(connection)
+            self._failed_at = time.monotonic()
             self._seen(False)
             why = words(error)
+            if self._failed_at > self._answered_at + PATIENCE:  # the other lanes have no answers either
+                units += self._queue
+                self._queue.clear()
         finally:
             for unit in units:
                 unit.fail(why)

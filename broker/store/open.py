@@ -42,6 +42,7 @@ class Store:
     keys: SigningKeys
     servers: Shelf
     probes: Shelf
+    stops: Shelf
     seals: SealHead
     leases: Leases
     health: Pulse
@@ -96,6 +97,7 @@ async def open_store(
             keys=SigningKeys(commands),
             servers=Shelf(commands, "servers"),
             probes=Shelf(commands, "probes"),
+            stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
             health=pulse,

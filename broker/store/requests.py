@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from itertools import count
@@ -19,7 +20,7 @@ from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestSt
 from broker.errors import UnknownRequest, VersionConflict
 from broker.store import keys, listing
 from broker.store.clock import micros, told
-from broker.store.connection import Argument, Commands, deadline
+from broker.store.connection import Argument, Commands
 from broker.store.scripts import load
 
 COMMIT = load("commit")
@@ -57,14 +58,10 @@ class Requests:
 
     async def open(self, join: str, draft: Callable[[datetime], Change]) -> tuple[ApprovalRequest, bool]:
         """Create the request that `draft(now)` makes, or return the one that holds `join` and True."""
-        async with deadline():
-            return await self._open(join, draft)
-
-    async def _open(self, join: str, draft: Callable[[datetime], Change]) -> tuple[ApprovalRequest, bool]:
         for _ in range(ATTEMPTS):
-            holder, time = await self._commands.run_all(("GET", keys.join(join)), ("TIME",))
+            holder, clock = await self._commands.run_all(("GET", keys.join(join)), ("TIME",))
             if holder is None:
-                change = draft(told(time))
+                change = draft(told(clock))
                 answer = await self._commit(None, change, join)
                 if answer[0] == b"done":
                     return change.after, False
@@ -87,7 +84,9 @@ class Requests:
         """Commit `change(request, now)`; on a conflict read and ask again. Whatever `change` raises passes through."""
         keys.shard_of(request_id)
         turn = self._turns.setdefault(request_id, asyncio.Lock())
-        async with deadline(), turn:  # in one process they queue, so only other brokers conflict
+        came = time.monotonic()
+        async with turn:  # in one process they queue, so only other brokers conflict
+            self._commands.check(came)
             return await self._update(request_id, change)
 
     async def _update(self, request_id: RequestId, change: Callable[[ApprovalRequest, datetime], Change]) -> ApprovalRequest:
@@ -100,10 +99,10 @@ class Requests:
         raise VersionConflict("somebody else committed first, every time", request=request_id)
 
     async def _read(self, request_id: RequestId) -> tuple[Stored, datetime]:
-        found, time = await self._commands.run_all(("HMGET", keys.record(request_id), "b", "j"), ("TIME",))
+        found, clock = await self._commands.run_all(("HMGET", keys.record(request_id), "b", "j"), ("TIME",))
         if found[0] is None:
             raise UnknownRequest(request_id)
-        return Stored(_decode(found[0]), found[1].decode()), told(time)
+        return Stored(_decode(found[0]), found[1].decode()), told(clock)
 
     # -- one commit ---------------------------------------------------------------------------------------
 
@@ -175,8 +174,7 @@ class Requests:
 
     async def find(self, query: Query, *, limit: int = 50, cursor: str = "") -> Page:
         """Newest first. A page may be short where few of many match: as long as it has a cursor, there is more."""
-        async with deadline():
-            return await listing.find(self._commands, query, limit, cursor, self._many)
+        return await listing.find(self._commands, query, limit, cursor, self._many)
 
     async def _many(self, ids: Iterable[RequestId]) -> list[ApprovalRequest | None]:
         commands = [("HGET", keys.record(request_id), "b") for request_id in ids]
@@ -186,8 +184,7 @@ class Requests:
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete ended requests older than `before`: retention. UNKNOWN ones stay until somebody records what happened."""
         old = await self._commands.run("ZRANGEBYSCORE", keys.ended(), "-inf", f"({micros(before)}", "LIMIT", 0, limit)
-        async with deadline():
-            return sum(await asyncio.gather(*(self._forget(request_id) for request_id in _ids(old))))
+        return sum(await asyncio.gather(*(self._forget(request_id) for request_id in _ids(old))))
 
     async def _forget(self, request_id: RequestId) -> bool:
         try:
