@@ -11,13 +11,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker.approvals.brakes import Brakes
 from broker.approvals.courier import Courier
 from broker.approvals.desk import Desk
 from broker.approvals.fitness import Fitness
 from broker.approvals.guard import Guard
 from broker.approvals.janitor import Janitor
+from broker.approvals.limits import Memory, Pace, Waiting
 from broker.approvals.ports import Channel
 from broker.approvals.releaser import Releaser
+from broker.approvals.stops import Stops
 from broker.assets import shipped
 from broker.audit.keys import SigningKey, signing_key
 from broker.audit.sealer import Sealer
@@ -43,6 +46,10 @@ from broker.store.requests import Observe
 from broker.upstream.ways import Ways
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
+
+
+# Seconds that an agent's token which was known stays good while the store is away, where allowed calls pass then.
+GRACE = 900.0
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,10 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def identity_of(store: Store) -> Identity:
-    """Return the doors of identity on an open store."""
+def identity_of(store: Store, *, grace: float = 0.0) -> Identity:
+    """Return the doors of identity on an open store. `grace`: seconds that a known agent stays known while it is away."""
     return Identity(
-        AgentTokens(store.credentials, clock=now),
+        AgentTokens(store.credentials, clock=now, grace=grace),
         PersonTokens(store.credentials, clock=now),
         SignInLinks(store.credentials, clock=now),
         Sessions(store.credentials, clock=now),
@@ -110,7 +117,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         tools = Listed(catalogue)
         ways = await ways_of(settings, catalogue, tools, rooms)
         cases = _use_cases(ground, tools, ways)
-        identity = identity_of(ground.store)
+        identity = identity_of(ground.store, grace=GRACE if settings.on_store_down == "allow" else 0.0)
         gateway = await _gateway(ground, cases, identity, catalogue, tools, ways)
         web = await _web(ground, cases.desk, identity)
         await _background(ground, cases, channels=())
@@ -131,6 +138,7 @@ class _Ground:
     policies: PolicyFolder
     key: SigningKey
     metrics: Metrics
+    stops: Stops
     stopping: asyncio.Event
     rooms: AsyncExitStack
 
@@ -154,20 +162,23 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     await policies.load()
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
     key = signing_key(settings.data.expanduser() / "keys")
-    return _Ground(settings, address, broker, store, policies, key, metrics, asyncio.Event(), rooms)
+    return _Ground(settings, address, broker, store, policies, key, metrics, Stops(store.stops), asyncio.Event(), rooms)
 
 
 def _use_cases(ground: _Ground, tools: Listed, ways: Ways) -> _UseCases:
     store, policies, settings = ground.store, ground.policies, ground.settings
-    desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window)
+    memory = Memory(store.credentials, settings.remember_rejections)
+    brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
+    desk = Desk(
+        store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window, memory=memory
+    )
     guard = Guard(
         desk, policies, tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
-        broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow",
+        broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
     )  # fmt: skip
-    fitness = Fitness(store.requests, policies, tools, store.counters, clock=now)
-    return _UseCases(
-        desk, guard, Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
-    )
+    fitness = Fitness(store.requests, policies, tools, store.counters, clock=now, brakes=brakes)
+    releaser = Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
+    return _UseCases(desk, guard, releaser)
 
 
 async def _gateway(
@@ -213,7 +224,7 @@ async def _background(ground: _Ground, cases: _UseCases, channels: Sequence[Chan
         clock=now,
     )  # fmt: skip
     janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
-    for room in (sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
+    for room in (ground.stops, sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
         await ground.rooms.enter_async_context(room.running())
 
 

@@ -32,6 +32,8 @@ from broker.gateway.envelope import INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_F
 META = "approval-broker/"
 WAIT_TOOL = "approval_wait"
 
+_STORE_AWAY = "the approval broker can't reach its store, so nothing was done: try again in a minute"
+
 Result = dict[str, Any]
 
 # HTTP status of a JSON-RPC error, where the answer has not begun (2026-07-28, streamable HTTP); 200 for all others.
@@ -136,7 +138,8 @@ def failed(error: BrokerError) -> Reply:
 def rpc_error(error: BrokerError) -> dict[str, Any]:
     """Return the `error` member for a mistake outside a tool call, or one before any judging."""
     default = INVALID_PARAMS if isinstance(error, Malformed) else INTERNAL_ERROR
-    told: dict[str, Any] = {"code": error.fields.get("rpc", default), "message": error.message}
+    message = _STORE_AWAY if isinstance(error, StoreUnavailable) else error.message
+    told: dict[str, Any] = {"code": error.fields.get("rpc", default), "message": message}
     if "data" in error.fields:
         told["data"] = error.fields["data"]
     return told

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from broker.app import store_of
+from broker.domain.events import Entry
 from broker.identity.agents import AgentTokens
 from broker.identity.people import PersonTokens, Scope
 from broker.settings import Settings
@@ -109,6 +110,11 @@ class Place:
 
     def person(self, name: str) -> str:
         return asyncio.run(self._person(name))
+
+    async def audit(self) -> Sequence[Entry]:
+        """Every event that the store holds."""
+        async with store_of(Settings(**self.settings)) as store:
+            return await store.audit.read(0, 10_000)
 
     async def _agent(self, name: str, servers: tuple[str, ...] | None) -> str:
         async with store_of(Settings(**self.settings)) as store:

@@ -10,6 +10,7 @@ import anyio
 import httpx2
 import pytest
 
+from broker.domain.events import CallDecided
 from tests.fakes.ledger_server import Ledger
 from tests.journeys.agents import Agent, code_of, text_of
 from tests.journeys.brokers import REVIEWERS, Broker, Place
@@ -44,14 +45,11 @@ async def test_a_sensitive_call_is_refused_within_two_seconds_and_made_when_aske
             began = time.monotonic()
             refused = await agent.call("transfer", CALL)
             took = time.monotonic() - began
-            assert (text_of(refused), code_of(refused)) == (
-                "The approval broker can't reach its store, so the call was not made. Try again in a minute.",
-                "failed",
-            )
+            assert told_of_the_store(refused)
             assert took < SOON
             assert await page_says(broker)
             await anyio.to_thread.run_sync(back, shared_store, end)
-            await up(broker)
+            await known(broker, away=False)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(fay.approve_all, 0.0)
                 answer = await agent.call("transfer", CALL)
@@ -61,19 +59,49 @@ async def test_a_sensitive_call_is_refused_within_two_seconds_and_made_when_aske
 
 
 @stopped_and_frozen
-async def test_an_allowed_call_is_refused_too_unless_the_operator_chose_otherwise(
+async def test_once_the_store_is_known_to_be_away_allowed_calls_are_refused_too(
     end: Ending, shared: Place, shared_store: Store, tokens: tuple[str, str]
 ) -> None:
     with anyio.fail_after(60), shared.broker() as broker:
         async with Agent(broker.mcp("ledger"), tokens[0]) as agent:
-            assert text_of(await agent.call("balance", {})) == "0"
             end(shared_store)
+            await known(broker, away=True)
             began = time.monotonic()
             refused = await agent.call("balance", {})
-            assert (code_of(refused), time.monotonic() - began < SOON) == ("failed", True)
+            assert told_of_the_store(refused)
+            assert time.monotonic() - began < SOON
             await anyio.to_thread.run_sync(back, shared_store, end)
-            await up(broker)
+            await known(broker, away=False)
             assert text_of(await agent.call("balance", {})) == "0"
+
+
+@stopped_and_frozen
+async def test_where_the_operator_lets_allowed_calls_pass_their_events_arrive_when_the_store_is_back(
+    end: Ending, shared: Place, shared_store: Store, tokens: tuple[str, str]
+) -> None:
+    with anyio.fail_after(60), shared.broker(on_store_down="allow") as broker:
+        async with Agent(broker.mcp("ledger"), tokens[0]) as agent:
+            assert text_of(await agent.call("balance", {})) == "0"
+            end(shared_store)
+            assert text_of(await agent.call("balance", {"told": "before anybody knew"})) == "0"
+            await known(broker, away=True)
+            assert text_of(await agent.call("balance", {"told": "when it was known"})) == "0"
+            assert told_of_the_store(await agent.call("transfer", CALL))
+            await anyio.to_thread.run_sync(back, shared_store, end)
+            await known(broker, away=False)
+            while (found := await decided(shared)) != ["allow"] * 3:
+                assert len(found) <= 3
+                await anyio.sleep(0.1)
+
+
+async def decided(here: Place) -> list[str]:
+    """The effects of all calls that the audit knows of."""
+    return [entry.event.effect for entry in await here.audit() if isinstance(entry.event, CallDecided)]
+
+
+def told_of_the_store(answer: dict[str, Any]) -> bool:
+    """As a tool result, or, where the caller itself can't be known, as an error of the protocol."""
+    return "can't reach its store" in (text_of(answer) if code_of(answer) == "failed" else answer["error"]["message"])
 
 
 async def page_says(broker: Broker) -> bool:
@@ -83,6 +111,7 @@ async def page_says(broker: Broker) -> bool:
         return banner.status_code == 200 and "store" in banner.text.lower()
 
 
-async def up(broker: Broker) -> None:
-    while await page_says(broker):  # noqa: ASYNC110  it is looked at from outside
+async def known(broker: Broker, *, away: bool) -> None:
+    """Return once the broker knows whether its store is away."""
+    while await page_says(broker) != away:  # noqa: ASYNC110  it is looked at from outside
         await anyio.sleep(0.05)
