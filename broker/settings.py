@@ -51,6 +51,11 @@ class Settings(BaseSettings):
     body_limit: int = Field(1 << 20, description="largest request body, bytes")
     header_limit: int = Field(32 << 10, description="largest request head, bytes")
     on_store_down: Literal["refuse", "allow"] = Field("refuse", description="allowed calls while the store is away")
+    calls_per_minute: int = Field(0, ge=0, description="calls one agent may make in a minute at each broker; 0 is no limit")
+    pending_per_agent: int = Field(200, ge=0, description="requests of one agent that may wait for people; 0 is no limit")
+    remember_rejections: Duration = Field(
+        timedelta(minutes=5), description="how long the same call is refused after a rejection, without asking; 0s forgets"
+    )
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
 

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from broker.approvals.limits import Memory
 from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool, Watch
 from broker.domain.calls import Caller, ToolCall, join_of
 from broker.domain.decisions import RequireApproval
@@ -17,7 +18,7 @@ from broker.domain.outcomes import Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
 from broker.domain.reviews import Review, Verdict
-from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, UnknownRequest
+from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest
 
 # A wake-up that got lost costs at most this many seconds: the record is read again.
 RECONCILE = 30.0
@@ -64,23 +65,35 @@ class Desk:
         *,
         new_id: Callable[[], RequestId],
         release_window: timedelta,
+        memory: Memory | None = None,
     ) -> None:
         self._requests = requests
         self._changes = changes
         self._policies = policies
         self._new_id = new_id
         self._release_window = release_window
+        self._memory = memory
 
     # -- the agent's side ---------------------------------------------------------------------------------
 
-    async def open(self, call: ToolCall, decision: RequireApproval, tool: SeenTool, origin: Origin) -> Parked:
+    async def open(
+        self,
+        call: ToolCall,
+        decision: RequireApproval,
+        tool: SeenTool,
+        origin: Origin,
+        *,
+        before_asking: Callable[[], None] = lambda: None,
+    ) -> Parked:
         """Park a call, or join the open request for the same call (or the finished one whose answer still waits).
 
-        Raises `KeyReused` when the idempotency key stands for another call.
+        `before_asking` may raise where people would be asked anew. Raises `KeyReused` when the idempotency key stands
+        for another call.
         """
         digest, request_id = call.digest(), self._new_id()
 
         def draft(now: datetime) -> Change:
+            before_asking()
             return opened(_drafted(request_id, call, decision, tool, origin, digest=digest, now=now))
 
         request, joined = await self._requests.open(join_of(call, digest), draft)
@@ -152,7 +165,11 @@ class Desk:
             review = Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
             return request.reviewed(review, now, release_window=self._release_window)
 
-        return await self._requests.update(request_id, change)
+        after = await self._requests.update(request_id, change)
+        if self._memory is not None and after.state is RequestState.REJECTED:
+            with suppress(StoreUnavailable):
+                await self._memory.keep(join_of(after.call, after.digest), after.note)
+        return after
 
     async def record(self, request_id: RequestId, by: Reviewer, *, ran: bool, why: str) -> ApprovalRequest:
         """Write down what became of an UNKNOWN request. The same people as for a review."""

@@ -7,6 +7,7 @@ from datetime import datetime
 
 import msgspec
 
+from broker.approvals.brakes import Brakes, told
 from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, Tools
 from broker.domain.decisions import Decision, Deny, RequireApproval
 from broker.domain.people import People
@@ -36,12 +37,14 @@ class Fitness:
         counters: Counters,
         *,
         clock: Callable[[], datetime],
+        brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
     ) -> None:
         self._requests = requests
         self._policies = policies
         self._tools = tools
         self._counters = counters
         self._clock = clock
+        self._brakes = brakes
 
     async def judge(self, request: ApprovalRequest) -> Fit | None:
         """Return what it was judged by, or None: then it was rejected, voided or reopened, and its audit says why.
@@ -49,6 +52,10 @@ class Fitness:
         Raises `StoreUnavailable` and `RequestError` where somebody else moved first.
         """
         policy, call = self._policies.current, request.call
+        stop = self._brakes.stop(call.caller.agent)
+        if stop is not None:
+            await self._move(request, lambda held, now: held.forbidden(now, told(stop)))
+            return None
         try:
             seen = await self._tools.look(call.server, call.tool, fresh=True)
         except UpstreamError as error:

@@ -9,10 +9,12 @@ from typing import assert_never
 
 import msgspec
 
+from broker.approvals.brakes import Brakes, RejectedBefore, told
 from broker.approvals.desk import Desk, Parked
 from broker.approvals.ports import AuditLog, Counters, Health, PolicySource, SeenTool, Tools
+from broker.approvals.stops import Stop
 from broker.domain.calls import Caller, ToolCall
-from broker.domain.decisions import Allow, Decision, Deny, RequireApproval
+from broker.domain.decisions import Allow, Decision, Deny, Reason, RequireApproval
 from broker.domain.events import CallDecided
 from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
@@ -46,6 +48,7 @@ class Guard:
         new_call_id: Callable[[], str],
         broker: str,
         allow_when_store_is_down: bool = False,
+        brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
     ) -> None:
         self._desk = desk
         self._policies = policies
@@ -57,16 +60,20 @@ class Guard:
         self._new_call_id = new_call_id
         self._broker = broker
         self._allow_when_store_is_down = allow_when_store_is_down
+        self._brakes = brakes
 
     async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked:
         """Evaluate the policy on one call and act on the decision.
 
-        Raises `StoreUnavailable` (nothing was sent), `Malformed`, `KeyReused`, `PolicyInvalid`; anything unforeseen
-        is an error too, and no pass.
+        Raises `StoreUnavailable` (nothing was sent), `Malformed`, `KeyReused`, `TooMany`, `PolicyInvalid`; anything
+        unforeseen is an error too, and no pass.
         """
         if not self._health.up and not self._allow_when_store_is_down:
             raise StoreUnavailable("the broker's store does not answer: the call was not made")
-        policy = self._policies.current
+        policy, stop = self._policies.current, self._brakes.stop(call.caller.agent)
+        if stop is not None:
+            return await self._refused(call, _stopped(policy, stop), origin)
+        self._brakes.slow(call)
         call_id, uses = self._new_call_id(), counters_for(policy, call)
         sums = await self._reserved(call_id, uses)
         seen = await self._tools.look(call.server, call.tool)
@@ -81,8 +88,7 @@ class Guard:
             case Deny():
                 return await self._refused(call, decision, origin)
             case RequireApproval():
-                _check_new(call)
-                return await self._desk.open(call, decision, seen, origin)
+                return await self._parked(call, decision, seen, origin)
             case _:
                 assert_never(decision)
 
@@ -101,6 +107,14 @@ class Guard:
         await self._recorded(self._decided(call, decision, origin))
         why = decision.reasons[0].text if decision.reasons else "no rule allows it"
         return Refused(Code.DENIED, why, decision.reasons)
+
+    async def _parked(self, call: ToolCall, decision: RequireApproval, seen: SeenTool, origin: Origin) -> Refused | Parked:
+        _check_new(call)
+        check = await self._brakes.before_asking(call)
+        try:
+            return await self._desk.open(call, decision, seen, origin, before_asking=check)
+        except RejectedBefore as error:
+            return Refused(Code.REJECTED, f"the same call was rejected a short while ago: {error.message}", decision.reasons)
 
     def _judged(self, policy: Policy, call: ToolCall, seen: SeenTool, sums: Mapping[str, float]) -> Decision:
         return evaluate(policy, call, Facts(self._clock(), seen.known, seen.definition, sums))
@@ -152,6 +166,10 @@ def _check_new(call: ToolCall) -> None:
     continued = sorted(_CONTINUES & call.params.keys())
     if continued:
         raise Malformed(f"a call that needs approval can't bring `{'`, `'.join(continued)}`", rpc=-32602)
+
+
+def _stopped(policy: Policy, stop: Stop) -> Deny:
+    return Deny(policy=policy.digest, rules=("stopped",), reasons=(Reason("stopped", told(stop)),))
 
 
 def _tighter(first: RequireApproval, fresh: Decision) -> Decision:

@@ -11,6 +11,7 @@ from typing import Any
 import anyio
 import pytest
 
+from broker.approvals.brakes import Brakes
 from broker.approvals.desk import Desk, Parked
 from broker.approvals.fitness import Fitness
 from broker.approvals.guard import Admitted, Guard
@@ -72,21 +73,26 @@ class Counter:
     ledger: Ledger = field(default_factory=Ledger)
     release_window: timedelta = timedelta(minutes=10)
     lease: timedelta = timedelta(seconds=30)
+    brakes: Brakes = field(default_factory=Brakes)
 
     def __post_init__(self) -> None:
         self.desk = Desk(
-            self.store.requests, self.store.changes, self.policies, new_id=keys.new_id, release_window=self.release_window
-        )
+            self.store.requests, self.store.changes, self.policies, new_id=keys.new_id, release_window=self.release_window,
+            memory=self.brakes.memory,
+        )  # fmt: skip
         self.guard = self.make_guard()
-        fitness = Fitness(self.store.requests, self.policies, self.tools, self.store.counters, clock=lambda: datetime.now(UTC))
+        fitness = Fitness(
+            self.store.requests, self.policies, self.tools, self.store.counters, clock=lambda: datetime.now(UTC),
+            brakes=self.brakes,
+        )  # fmt: skip
         self.releaser = Releaser(
             self.store.requests, self.store.changes, self.ledger, fitness, broker=self.broker, lease=self.lease
         )
 
     def make_guard(self, **options: Any) -> Guard:
         return Guard(
-            self.desk, self.policies, self.tools, self.store.counters, self.store.audit, self.store.health,
-            clock=options.pop("clock", lambda: datetime.now(UTC)), new_call_id=keys.new_id, broker=self.broker, **options,
+            self.desk, self.policies, self.tools, self.store.counters, self.store.audit,
+            self.store.health, clock=options.pop("clock", lambda: datetime.now(UTC)), new_call_id=keys.new_id, broker=self.broker, brakes=self.brakes, **options,
         )  # fmt: skip
 
     async def ask(self, amount: float = 40, *, caller: Caller = AGENT, key: str = "", tool: str = "refund_create") -> Any:

@@ -1,0 +1,94 @@
+"""Stop switches: nobody's calls, or one agent's, are let through or released until a person lifts the stop."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Protocol
+
+import anyio
+import msgspec
+import structlog
+
+from broker.errors import StoreUnavailable
+
+log = structlog.get_logger()
+
+# Every broker looks this often, so a stop holds everywhere within a second.
+LOOK = 0.4
+# The name under which the stop of all agents is kept; no agent's credential can be called that.
+EVERYBODY = "*"
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """Who stopped whom, when and why. `agent` is `EVERYBODY` for the switch of all."""
+
+    agent: str
+    by: str
+    why: str
+    at: datetime
+
+
+class StopBoard(Protocol):
+    """Where stops are kept for all brokers: values by name."""
+
+    async def put(self, name: str, value: bytes) -> None: ...
+
+    async def delete(self, name: str) -> bool: ...
+
+    async def all(self) -> Mapping[str, bytes]: ...
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Stop).decode
+
+
+class Stops:
+    """Knows the stops in force without a round trip. While the store is away the last known ones stand."""
+
+    def __init__(self, board: StopBoard) -> None:
+        self._board = board
+        self._known: dict[str, Stop] = {}
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        await self.look()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._forever)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    def of(self, agent: str) -> Stop | None:
+        """Return the stop that holds for an agent, None when it may act."""
+        return self._known.get(EVERYBODY) or self._known.get(agent)
+
+    async def all(self) -> list[Stop]:
+        await self.look()
+        return sorted(self._known.values(), key=lambda stop: stop.at)
+
+    async def stop(self, stop: Stop) -> None:
+        await self._board.put(stop.agent, _encode(stop))
+        await self.look()
+
+    async def lift(self, agent: str) -> bool:
+        """Return whether there was a stop to lift."""
+        lifted = await self._board.delete(agent)
+        await self.look()
+        return lifted
+
+    async def look(self) -> None:
+        """Read the board. Raises `StoreUnavailable`."""
+        self._known = {name: _decode(value) for name, value in (await self._board.all()).items()}
+
+    async def _forever(self) -> None:
+        while True:
+            await anyio.sleep(LOOK)
+            try:
+                await self.look()
+            except StoreUnavailable:
+                continue
+            except Exception:
+                log.exception("stops.failed")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+
+import anyio
+import pytest
+
+from broker.approvals.brakes import Brakes
+from broker.approvals.desk import Parked
+from broker.approvals.guard import Admitted
+from broker.approvals.limits import Memory, Pace, Waiting
+from broker.approvals.stops import EVERYBODY, LOOK, Stop, Stops
+from broker.domain.calls import Caller
+from broker.domain.outcomes import Code, Refused
+from broker.domain.requests import RequestState
+from broker.errors import TooMany
+from broker.store.open import Store
+from tests.approvals.conftest import Counter, Policies
+
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+@pytest.fixture
+async def stopped(store: Store, policies: Policies) -> AsyncIterator[Counter]:
+    stops = Stops(store.stops)
+    counter = Counter(store, policies, brakes=Brakes(stops=stops))
+    async with stops.running():
+        yield counter
+
+
+def stop(agent: str = EVERYBODY) -> Stop:
+    return Stop(agent, "dana@example.com", "strange refunds", NOW)
+
+
+async def test_a_stopped_agent_gets_no_call_through_and_is_told_why(stopped: Counter) -> None:
+    await stopped.brakes.stops.stop(stop("support-bot"))  # type: ignore[union-attr]
+    for tool in ("refund_get", "refund_create"):
+        answer = await stopped.ask(tool=tool)
+        assert isinstance(answer, Refused)
+        assert (answer.code, answer.why) == (Code.DENIED, "all calls of this agent are stopped: strange refunds")
+    assert isinstance(await stopped.ask(tool="refund_get", caller=Caller(agent="other-bot")), Admitted)
+
+
+async def test_a_stop_set_at_one_broker_holds_at_the_other_within_a_second(stopped: Counter) -> None:
+    await Stops(stopped.store.stops).stop(stop())
+    await reached(stopped, lambda: stopped.brakes.stop("support-bot") is not None)
+    await Stops(stopped.store.stops).lift(EVERYBODY)
+    await reached(stopped, lambda: stopped.brakes.stop("support-bot") is None)
+
+
+async def reached(counter: Counter, there: Callable[[], bool]) -> None:
+    """Wait with round trips to the store: the other broker polls it, and tells nobody."""
+    with anyio.fail_after(LOOK + 0.6):
+        while not there():
+            await counter.store.requests.due(1)
+
+
+async def test_a_stop_also_ends_what_was_approved(stopped: Counter) -> None:
+    request = await stopped.parked(40)
+    await stopped.brakes.stops.stop(stop())  # type: ignore[union-attr]
+    await stopped.approve(request)
+    await stopped.releaser.release(request.id)
+    after = await stopped.desk.look(request.id)
+    assert (after.state, after.note) == (RequestState.REJECTED, "all calls of this agent are stopped: strange refunds")
+    assert stopped.ledger.rows == []
+
+
+def test_a_fast_agent_is_slowed_and_told_when_to_come_back() -> None:
+    now = 0.0
+    pace = Pace(60, lambda: now)
+    for _ in range(60):
+        pace.take("a")
+    with pytest.raises(TooMany, match=r"try again in 1.0 s"):
+        pace.take("a")
+    pace.take("b")
+    now = 1.0
+    pace.take("a")
+
+
+async def test_an_agent_that_has_left_too_much_with_people_waits(store: Store, policies: Policies) -> None:
+    counter = Counter(store, policies, brakes=Brakes(waiting=Waiting(store.requests, 2)))
+    first = await counter.parked(1)
+    await counter.parked(2)
+    with pytest.raises(TooMany):
+        await counter.ask(3)
+    joined = await counter.ask(1)
+    assert isinstance(joined, Parked)
+    assert (joined.request.id, joined.joined) == (first.id, True)
+    await counter.reject(first)
+    assert isinstance(await counter.ask(3), Parked)
+
+
+async def test_the_same_call_after_a_rejection_is_refused_without_asking(store: Store, policies: Policies) -> None:
+    counter = Counter(store, policies, brakes=Brakes(memory=Memory(store.credentials, timedelta(minutes=5))))
+    request = await counter.parked(40)
+    await counter.reject(request, why="ask the customer first")
+    await counter.desk.delivered(request.id)
+    again = await counter.ask(40)
+    assert isinstance(again, Refused)
+    assert (again.code, again.why) == (Code.REJECTED, "the same call was rejected a short while ago: ask the customer first")
+    assert isinstance(await counter.ask(41), Parked)
+    assert isinstance(await counter.ask(40, caller=Caller(agent="other-bot")), Parked)
+
+
+async def test_a_memory_of_no_time_remembers_nothing(store: Store, policies: Policies) -> None:
+    counter = Counter(store, policies, brakes=Brakes(memory=Memory(store.credentials, timedelta(0))))
+    request = await counter.parked(40)
+    await counter.reject(request)
+    await counter.desk.delivered(request.id)
+    assert isinstance(await counter.ask(40), Parked)
