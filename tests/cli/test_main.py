@@ -1,0 +1,79 @@
+"""The command line as a user meets it: exit statuses, help, and a quick start."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from broker import __version__
+from broker.cli.main import main, parser
+from broker.cli.reference import commands_table, settings_table, written
+
+HEAVY = ("aiohttp", "litestar", "mcp", "pydantic", "redis", "uvicorn", "jinja2", "yaml", "celpy", "cel_expr_python")
+
+
+def verbs(tree: argparse.ArgumentParser, typed: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    groups = [action for action in tree._actions if isinstance(action, argparse._SubParsersAction)]
+    below = [verbs(sub, (*typed, name)) for group in groups for name, sub in group.choices.items()]
+    return [leaf for leaves in below for leaf in leaves] or [typed]
+
+
+@pytest.mark.parametrize("typed", verbs(parser()), ids=" ".join)
+def test_every_verb_explains_itself(typed: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([*typed, "--help"])
+    assert ended.value.code == 0
+    assert f"usage: broker {' '.join(typed)}" in capsys.readouterr().out
+
+
+def test_every_verb_says_in_the_list_what_it_does() -> None:
+    rows = [line.split("|") for line in commands_table().splitlines()[2:]]
+    assert [row[1].strip() for row in rows if not row[2].strip()] == []
+
+
+def test_a_verb_that_does_not_exist_is_said_on_stderr_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["approve-everything"])
+    assert ended.value.code == 2
+    assert "approve-everything" in capsys.readouterr().err
+
+
+def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == f"broker {__version__}\n"
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    code = f"import sys; from broker.cli.main import parser; parser(); print([name for name in {HEAVY} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [("BROKER_PORT", "eighty", "port"), ("BROKER_HOLD", "soon", "hold"), ("BROKER_ON_STORE_DOWN", "hope", "on_store_down")],
+)
+def test_a_wrong_setting_ends_with_status_2_and_names_itself(
+    variable: str, value: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BROKER_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv(variable, value)
+    assert main(["serve", "--port", "0"] if variable != "BROKER_PORT" else ["serve"]) == 2
+    said = capsys.readouterr().err
+    assert named in said and "[config_invalid]" in said
+    assert value not in said
+
+
+def test_the_tables_are_written_between_their_marks_and_nowhere_else() -> None:
+    text = "# A\n<!-- settings -->\nold\n<!-- /settings -->\nmiddle\n<!-- commands -->\n<!-- /commands -->\nend\n"
+    assert written(text) == (
+        f"# A\n<!-- settings -->\n{settings_table()}\n<!-- /settings -->\nmiddle\n"
+        f"<!-- commands -->\n{commands_table()}\n<!-- /commands -->\nend\n"
+    )
+    assert written(written(text)) == written(text)
