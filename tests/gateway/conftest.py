@@ -8,9 +8,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from broker.gateway.holding import Pace
 from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger, ledger
-from tests.gateway.rig import Policies, Rig
+from tests.fakes.scripted import Upstream
+from tests.gateway.rig import Policies, Rig, serving
 
 
 @pytest.fixture(scope="module")
@@ -38,3 +40,21 @@ async def http() -> AsyncIterator[httpx2.AsyncClient]:
     limits = httpx2.Limits(max_connections=None)
     async with httpx2.AsyncClient(headers={"authorization": "Bearer alice"}, timeout=30, limits=limits) as client:
         yield client
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[Upstream]:
+    """A server in this process that does what a test says; its address is `upstream.url`."""
+    server = Upstream()
+    async with serving(server) as server.url:
+        yield server
+
+
+@pytest.fixture
+async def scripted(store: Store, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Rig]:
+    """The gateway in front of `upstream`, under the name `scripted`: `echo` passes, `park_me` asks finance."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    rig = Rig(store, Policies(folder, {"scripted": upstream.url}), pace=Pace(commit_after=0.1, beat=0.1))
+    async with rig.running():
+        yield rig
