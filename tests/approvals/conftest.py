@@ -90,9 +90,11 @@ class Counter:
         )
 
     def make_guard(self, **options: Any) -> Guard:
+        options.setdefault("clock", lambda: datetime.now(UTC))
+        store = self.store
         return Guard(
-            self.desk, self.policies, self.tools, self.store.counters, self.store.audit,
-            self.store.health, clock=options.pop("clock", lambda: datetime.now(UTC)), new_call_id=keys.new_id, broker=self.broker, brakes=self.brakes, **options,
+            self.desk, self.policies, self.tools, store.counters, store.audit, store.health, new_call_id=keys.new_id,
+            broker=self.broker, brakes=self.brakes, **options,
         )  # fmt: skip
 
     async def ask(self, amount: float = 40, *, caller: Caller = AGENT, key: str = "", tool: str = "refund_create") -> Any:
