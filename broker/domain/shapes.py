@@ -21,50 +21,65 @@ class Span(NamedTuple):
     what: str
 
 
-# Group `s` is what is covered, where the shape needs its surroundings to be known. A private key's body is limited to
-# its own alphabet: nothing else may be hidden behind a forged header.
-_SHAPES: tuple[tuple[str, str], ...] = (
-    ("private key", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<s>[A-Za-z0-9+/=\s]{16,})"),
-    ("JSON Web Token", r"\beyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*"),
-    ("AWS access key", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
-    ("GitHub token", r"\b(?:gh[pousr]_\w{30,255}|github_pat_\w{22,255})"),
-    ("GitLab token", r"\bgl(?:pat|dt|rt|cbt|ptt|soat)-[\w-]{20,}"),
-    ("Slack token", r"\bxox[a-z](?:\.[a-z]+)?-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{10,}"),
-    ("Slack webhook", r"\bhooks\.slack\.com/(?P<s>(?:services|workflows|triggers)/[\w/-]{16,})"),
-    ("Stripe key", r"\b(?:[sr]k_(?:live|test)|whsec)_\w{16,}"),
-    ("API key", r"\bsk-[\w-]{20,}"),
-    ("Google key", r"\b(?:AIza[\w-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,})"),
-    ("registry token", r"\b(?:npm_\w{30,}|pypi-[\w-]{16,}|dckr_pat_[\w-]{20,}|rubygems_\w{40,})"),
-    (
+class Shape(NamedTuple):
+    """`pattern`: group `s` is what is covered, where the shape needs its surroundings to be known.
+
+    One of `hints` (lower case) is in every text that holds the shape: most texts are done with by looking for them.
+    """
+
+    what: str
+    hints: tuple[str, ...]
+    pattern: re.Pattern[str]
+
+
+def _shape(what: str, hints: str, pattern: str) -> Shape:
+    return Shape(what, tuple(hints.split()), re.compile(pattern))
+
+
+# A private key's body is limited to its own alphabet: nothing else may be hidden behind a forged header.
+_SHAPES = (
+    _shape("private key", "-----begin", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<s>[A-Za-z0-9+/=\s]{16,})"),
+    _shape("JSON Web Token", "eyj", r"\beyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*"),
+    _shape("AWS access key", "akia asia abia acca", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
+    _shape("GitHub token", "gh _pat_", r"\b(?:gh[pousr]_\w{30,255}|github_pat_\w{22,255})"),
+    _shape("GitLab token", "gl", r"\bgl(?:pat|dt|rt|cbt|ptt|soat)-[\w-]{20,}"),
+    _shape("Slack token", "xox xapp-", r"\bxox[a-z](?:\.[a-z]+)?-[A-Za-z0-9-]{10,}|\bxapp-[A-Za-z0-9-]{10,}"),
+    _shape("Slack webhook", "hooks.slack", r"\bhooks\.slack\.com/(?P<s>(?:services|workflows|triggers)/[\w/-]{16,})"),
+    _shape("Stripe key", "k_live_ k_test_ whsec_", r"\b(?:[sr]k_(?:live|test)|whsec)_\w{16,}"),
+    _shape("API key", "sk-", r"\bsk-[\w-]{20,}"),
+    _shape("Google key", "aiza ya29. gocspx-", r"\b(?:AIza[\w-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,})"),
+    _shape(
+        "registry token",
+        "npm_ pypi- dckr_pat_ rubygems_",
+        r"\b(?:npm_\w{30,}|pypi-[\w-]{16,}|dckr_pat_[\w-]{20,}|rubygems_\w{40,})",
+    ),
+    _shape(
         "service token",
+        "hf_ dop_v1_ shp hvs. hvb. sg.",
         r"\b(?:hf_\w{30,}|dop_v1_\w{40,}|shp(?:at|ca|pa|ss)_\w{30,}|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})",
     ),
-    ("age key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
-    ("storage key", r"\b(?:AccountKey|SharedAccessKey)=(?P<s>[A-Za-z0-9+/=]{30,})"),
-    ("password in a URL", r"://[^\s/:@?#]{0,128}:(?P<s>[^\s/@?#]{1,256})@"),
-    ("authorization", r"(?i:\b(?:bearer|basic|token)[ ]{1,4})(?P<s>[A-Za-z0-9._~+/-]{20,}={0,2})"),
-    (
+    _shape("age key", "age-secret-key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
+    _shape("storage key", "accountkey= accesskey=", r"\b(?:AccountKey|SharedAccessKey)=(?P<s>[A-Za-z0-9+/=]{30,})"),
+    _shape("password in a URL", "://", r"://[^\s/:@?#]{0,128}:(?P<s>[^\s/@?#]{1,256})@"),
+    _shape("authorization", "bearer basic token", r"(?i:\b(?:bearer|basic|token)[ ]{1,4})(?P<s>[A-Za-z0-9._~+/-]{20,}={0,2})"),
+    _shape(
         "assigned secret",
+        "pass pwd secret key token",
         r"""(?i:(?:pass(?:word|wd|phrase)|pwd|secret|api[_-]?key|(?:access|auth|refresh)[_-]?token|private[_-]?key)"""
         r"""["']?\s{0,4}[=:]\s{0,4}["']?)(?P<s>[A-Za-z0-9+/=_.~!@#%^*-]{6,})""",
     ),
-    (
-        "card number",
-        r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w.-])|(?<![\w.-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\w.-])",
-    ),
 )
-
-_ANY = re.compile("|".join(f"(?:{pattern.replace('?P<s>', '')})" for _, pattern in _SHAPES))
-_EACH = tuple((what, re.compile(pattern)) for what, pattern in _SHAPES)
+_CARD = re.compile(
+    r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w.-])|(?<![\w.-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\w.-])"
+)
+_DIGITS = re.compile(r"[3-6]\d{3}[ -]?\d{4}")
 
 
 def spans(text: str) -> tuple[Span, ...]:
     """Return the parts of `text` that look like secrets, in order and without overlap."""
-    if len(text) < 6 or _ANY.search(text) is None:
+    if len(text) < 6:
         return ()
-    found = sorted(
-        (span for what, shape in _EACH for span in _matches(what, shape, text)), key=lambda span: (span.start, -span.end)
-    )
+    found = sorted(_found(text), key=lambda span: (span.start, -span.end))
     apart: list[Span] = []
     for span in found:
         if not apart or span.start >= apart[-1].end:
@@ -74,11 +89,17 @@ def spans(text: str) -> tuple[Span, ...]:
     return tuple(apart)
 
 
-def _matches(what: str, shape: re.Pattern[str], text: str) -> Iterator[Span]:
-    group = "s" if "s" in shape.groupindex else 0
-    for match in shape.finditer(text):
-        if what != "card number" or _luhn(match.group()):
-            yield Span(*match.span(group), what)
+def _found(text: str) -> Iterator[Span]:
+    lowered = text.lower()
+    for shape in _SHAPES:
+        if any(hint in lowered for hint in shape.hints):
+            group = "s" if "s" in shape.pattern.groupindex else 0
+            for match in shape.pattern.finditer(text):
+                yield Span(*match.span(group), shape.what)
+    if _DIGITS.search(text):
+        for match in _CARD.finditer(text):
+            if _luhn(match.group()):
+                yield Span(*match.span(), "card number")
 
 
 def _luhn(text: str) -> bool:

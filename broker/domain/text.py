@@ -8,8 +8,8 @@ from itertools import groupby
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Drawn as nothing though their category is a letter, mark or symbol (Unicode: Default_Ignorable_Code_Point, and the
 # empty Braille pattern). Variation selectors alone can carry any hidden message.
-_BLANK = frozenset((0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0)).union(
-    range(0x180B, 0x1810), range(0xFE00, 0xFE10), range(0xE0100, 0xE01F0)
+_BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0").union(
+    map(chr, range(0x180B, 0x1810)), map(chr, range(0xFE00, 0xFE10)), map(chr, range(0xE0100, 0xE01F0))
 )
 
 
@@ -18,7 +18,7 @@ def visible(text: str, *, keep: str = "\n\t") -> str:
 
     Nothing else changes: no normalisation, since that would show another text than the one that runs.
     """
-    if text.isascii() and text.isprintable():
+    if _all_seen(text, keep):
         return text
     return "".join(f"\\u{{{ord(char):x}}}" if _unseen(char, keep) else char for char in text)
 
@@ -28,7 +28,7 @@ def segments(text: str, *, keep: str = "\n\t") -> list[tuple[bool, str]]:
 
     A text that merely spells such a piece out is not marked: the two must look different wherever there is room for it.
     """
-    if text.isascii() and text.isprintable():
+    if _all_seen(text, keep):
         return [(False, text)] if text else []
     pieces: list[tuple[bool, str]] = []
     for hidden, run in groupby(text, lambda char: _unseen(char, keep)):
@@ -36,8 +36,15 @@ def segments(text: str, *, keep: str = "\n\t") -> list[tuple[bool, str]]:
     return pieces
 
 
+def _all_seen(text: str, keep: str) -> bool:
+    """Is there certainly nothing hidden? What Python calls printable holds no control, format or separator character."""
+    for char in keep:
+        text = text.replace(char, "")
+    return text.isprintable() and (text.isascii() or _BLANK.isdisjoint(text))
+
+
 def _unseen(char: str, keep: str) -> bool:
-    return char not in keep and (unicodedata.category(char) in _HIDDEN or ord(char) in _BLANK)
+    return char not in keep and (unicodedata.category(char) in _HIDDEN or char in _BLANK)
 
 
 def clipped(text: str, limit: int) -> str:

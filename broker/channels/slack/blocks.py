@@ -19,9 +19,19 @@ CONFIRM_TEXT = 300
 RUN = 2_600
 
 
+def seen(text: str, limit: int, *, keep: str = "") -> str:
+    """Return at most `limit` characters of what `visible` makes of a text, an ellipsis where that cuts it."""
+    return clipped(visible(text[: limit + 1], keep=keep), limit)
+
+
+def holds(text: str, limit: int, *, keep: str = "") -> bool:
+    """Does `seen` show all of it?"""
+    return len(text) <= limit and len(visible(text, keep=keep)) <= limit
+
+
 def plain(text: str, limit: int) -> Block:
     """Plain text on one line, clipped: what is unseen becomes visible."""
-    return {"type": "plain_text", "text": clipped(visible(text, keep=""), limit) or " ", "emoji": False}
+    return {"type": "plain_text", "text": seen(text, limit) or " ", "emoji": False}
 
 
 def text(content: str, **style: bool) -> Block:
@@ -32,7 +42,7 @@ def text(content: str, **style: bool) -> Block:
 
 def line(content: str, limit: int = 300, **style: bool) -> Block:
     """A run of rich text that can't break its line, clipped."""
-    return text(clipped(visible(content, keep=""), limit), **style)
+    return text(seen(content, limit), **style)
 
 
 def user(slack_id: str) -> Block:
@@ -109,8 +119,8 @@ def actions(block_id: str, *elements: Block) -> Block:
 
 def mrkdwn(content: str) -> str:
     """Escape a text for the one place that Slack parses, the notification line (docs.slack.dev/messaging/formatting)."""
-    seen = visible(content, keep="")
-    return seen.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    shown = visible(content, keep="")
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def chunks(content: str, size: int = RUN) -> list[str]:

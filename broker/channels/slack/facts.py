@@ -10,7 +10,6 @@ from broker.channels.slack.face import Face
 from broker.domain.decisions import ApprovalPlan, Severity
 from broker.domain.redaction import Shown, covered
 from broker.domain.requests import ApprovalRequest, RequestState
-from broker.domain.text import visible
 
 # What one field, one reason and the agent's own words may take, and how many fields and reasons there is room for.
 FIELD, REASON, STATED = 300, 300, 400
@@ -32,8 +31,9 @@ def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
 
 def fits(shown: Shown) -> bool:
     """Does a card hold title, fields and all of the call without a cut?"""
-    fields = len(shown.fields) <= FIELDS and all(len(visible(field.value, keep="")) <= FIELD for field in shown.fields)
-    return fields and len(visible(shown.title, keep="")) <= blocks.HEADER and len(visible(arguments_text(shown))) <= blocks.RUN
+    fields = len(shown.fields) <= FIELDS and all(blocks.holds(field.value, FIELD) for field in shown.fields)
+    whole = blocks.holds(arguments_text(shown), blocks.RUN, keep="\n\t")
+    return fields and whole and blocks.holds(shown.title, blocks.HEADER)
 
 
 def on_page_only(plan: ApprovalPlan) -> bool:
@@ -88,8 +88,7 @@ def _fields(shown: Shown) -> list[Block]:
 
 
 def _arguments(shown: Shown) -> Block:
-    content = visible(arguments_text(shown))
-    return blocks.preformatted(content if len(content) <= blocks.RUN else content[: blocks.RUN - 1] + "…")
+    return blocks.preformatted(blocks.seen(arguments_text(shown), blocks.RUN, keep="\n\t"))
 
 
 def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
@@ -98,7 +97,7 @@ def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
         return []
     notes = []
     if not fits(shown):
-        notes.append(f"Not all of the call fits here ({len(visible(arguments_text(shown))):,} characters): open it to approve.")
+        notes.append(f"Not all of the call fits here ({len(arguments_text(shown)):,} characters): open it to approve.")
     if not shown.whole:
         notes.append("Values that look like secrets are covered: open it to look at them and to approve.")
     if on_page_only(request.plan):

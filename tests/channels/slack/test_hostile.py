@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slack_sdk.models.blocks import Block as SlackBlock
@@ -14,6 +15,7 @@ from broker.channels.slack.card import card
 from broker.channels.slack.facts import arguments_text, fits
 from broker.channels.slack.modals import BYTES, details
 from broker.domain.redaction import shown_call
+from broker.domain.requests import Origin
 from broker.domain.text import visible
 from tests.channels.slack.samples import EVIL, FACE, KEY, a_request
 from tests.channels.slack.test_card import leaves, pairs
@@ -32,13 +34,9 @@ BAIT = [
     ":boom:",
     EVIL,
 ]
-TEXT = st.one_of(
-    st.text(max_size=60),
-    st.lists(st.sampled_from(BAIT), max_size=8).map("".join),
-    st.builds(
-        lambda part, times: part * times, st.sampled_from(["\n", "x", "é", "\U0001f389", "<!here> "]), st.integers(0, 100_000)
-    ),
-)
+SIZES = st.one_of(st.integers(0, 400), st.sampled_from([2_500, 2_600, 2_700, 20_000, 100_000]))
+FLOOD = st.builds(lambda part, size: (part * size)[:size], st.sampled_from(["\n", "x", "é", "\U0001f389", "<!here> "]), SIZES)
+TEXT = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(BAIT), max_size=8).map("".join), FLOOD)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(TEXT, inner, max_size=5),
@@ -47,10 +45,23 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(TEXT, VALUES, max_size=6)
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(arguments=DOCUMENTS, title=TEXT, stated=TEXT)
 def test_the_card_stays_within_slacks_limits_and_parses_nothing(arguments: dict[str, Any], title: str, stated: str) -> None:
-    request = a_request(arguments=arguments, plan_title=title, plan_show=("args.*",))
+    keeps_every_promise(arguments, title, stated)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@settings(max_examples=2_000, deadline=None)
+@given(arguments=DOCUMENTS, title=TEXT, stated=TEXT)
+def test_two_thousand_cards_stay_within_slacks_limits(arguments: dict[str, Any], title: str, stated: str) -> None:
+    keeps_every_promise(arguments, title, stated)
+
+
+def keeps_every_promise(arguments: dict[str, Any], title: str, stated: str) -> None:
+    origin = Origin(stated=stated)
+    request = a_request(arguments=arguments, plan_title=title, plan_show=("args.*",), origin=origin)
     shown = shown_call(request.call, request.plan, KEY)
     made = card(request, FACE)
     for block in SlackBlock.parse_all(made.parts):
