@@ -25,7 +25,7 @@ from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face, Sessions
 from broker.upstream.flights import Message, Sink, encode
 from broker.upstream.keeper import Keeper
-from broker.upstream.listeners import Listeners
+from broker.upstream.listeners import Listeners, Peer
 from broker.upstream.newer import Newer
 from broker.upstream.own import OwnSessions
 from broker.upstream.pipe import Pipe
@@ -56,6 +56,9 @@ class StdioServer:
         finally:
             self._listeners.over.set()
             self._own.end_all()
+
+    async def live(self) -> Peer:
+        return await self._keeper.live()
 
     def stop(self) -> None:
         self._scope.cancel()
@@ -133,6 +136,10 @@ class StdioForwarder:
         """Send a stored call once and return the answer's member. Raises as `forward` does."""
         answer = await self._server(request.call.server).execute(request, relay)
         return encode({name: answer[name] for name in ("result", "error") if name in answer})
+
+    async def peer(self, name: str) -> Peer:
+        """The process that all share, for the broker's own questions. Raises `UnknownServer`, `UpstreamUntouched`."""
+        return await self._server(name).live()
 
     def _server(self, name: str) -> StdioServer:
         server, known = self._catalogue(name), self._servers.get(name)

@@ -1,31 +1,31 @@
-"""What a catalogue knows about tools, asked of the server itself with the SDK's client each time."""
+"""A prober on real parts, over a catalogue of servers of both kinds."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
 
-from mcp import Client
+from broker.domain.servers import Server
+from broker.upstream.http import HttpServers
+from broker.upstream.http_peers import HttpPeers
+from broker.upstream.probe import Prober
+from broker.upstream.stdio import StdioForwarder
+from broker.upstream.targets import Directory
 
-from broker.approvals.ports import SeenTool
-from broker.domain.servers import ToolDefinition
+
+@asynccontextmanager
+async def probing(catalogue: dict[str, Server]) -> AsyncIterator[Prober]:
+    directory = Directory(catalogue.get)
+    stdio, http = StdioForwarder(catalogue.get, silence=timedelta(seconds=10)), HttpServers(directory.target)
+    peers = HttpPeers(http.forward, directory.target, _no_schema)
+    async with stdio.running():
+        try:
+            yield Prober(catalogue.get, peers, stdio.peer, within=5)
+        finally:
+            await peers.close()
+            await http.close()
 
 
-class ProbedTools:
-    """Fits the approvals' `Tools` and the gateway's `Schemas`. `address` leads from a server's name to its URL."""
-
-    def __init__(self, address: Callable[[str], str]) -> None:
-        self._address = address
-        self._seen: dict[tuple[str, str], ToolDefinition] = {}
-
-    async def look(self, server: str, tool: str, *, fresh: bool = False) -> SeenTool:
-        if fresh or (server, tool) not in self._seen:
-            async with Client(self._address(server)) as client:
-                for listed in (await client.list_tools()).tools:
-                    raw = listed.model_dump(by_alias=True, mode="json", exclude_none=True)
-                    self._seen[server, listed.name] = ToolDefinition(server, listed.name, raw)
-        return SeenTool((server, tool) in self._seen, self._seen.get((server, tool)))
-
-    async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
-        seen = await self.look(server, tool)
-        return seen.definition.input_schema if seen.definition else None
+async def _no_schema(server: str, tool: str) -> None:
+    return None

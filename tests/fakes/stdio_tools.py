@@ -23,6 +23,7 @@ Context = ServerRequestContext[Any, Any]
 SCHEMA = {"type": "object", "properties": {"text": {"type": "string"}, "n": {"type": "integer"}}}
 bus = InMemorySubscriptionBus()
 added: list[str] = []
+told: dict[str, str] = {}
 held = anyio.Event()
 
 
@@ -34,7 +35,7 @@ def _effect(line: str) -> None:
 
 async def _list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
     """Two pages, so that whoever lists has to follow the cursor."""
-    tools = [types.Tool(name=name, description=f"Does {name}.", input_schema=SCHEMA) for name in TOOLS_DO]
+    tools = [types.Tool(name=name, description=told.get(name, f"Does {name}."), input_schema=SCHEMA) for name in TOOLS_DO]
     tools += [types.Tool(name=name, input_schema={"type": "object"}) for name in added]
     if params is None or params.cursor is None:
         return types.ListToolsResult(tools=tools[:5], next_cursor="5")
@@ -111,6 +112,11 @@ async def _change(ctx: Context, params: types.CallToolRequestParams, text: str) 
         await ctx.session.send_resource_updated("memo://one")
 
 
+async def _redefine(ctx: Context, params: types.CallToolRequestParams, text: str) -> None:
+    """From now on `echo` is said to do something else."""
+    told["echo"] = text
+
+
 async def _env(ctx: Context, params: types.CallToolRequestParams, text: str) -> str:
     value = os.environ.get(text, "(unset)")
     print(f"the variable {text} is {value}", file=sys.stderr, flush=True)
@@ -136,8 +142,8 @@ async def _round(ctx: Context, params: types.CallToolRequestParams, text: str) -
     """Ask by a round: the newer era only."""
     answers = params.input_responses or {}
     if "who" in answers:
-        told = answers["who"]
-        return f"{told.action}: {told.content['name']}"
+        answer = answers["who"]
+        return f"{answer.action}: {answer.content['name']}"
     form = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
     question = types.ElicitRequest(params=types.ElicitRequestFormParams(message=text, requested_schema=form))
     return types.InputRequiredResult(input_requests={"who": question}, request_state="state")
@@ -145,7 +151,7 @@ async def _round(ctx: Context, params: types.CallToolRequestParams, text: str) -
 
 TOOLS_DO = {
     "echo": _echo, "effect": _noted, "steps": _steps, "hang": _hang, "die": _die, "pid": _pid, "ask": _ask, "say": _say,
-    "change": _change, "env": _env, "round": _round,
+    "change": _change, "redefine": _redefine, "env": _env, "round": _round,
 }  # fmt: skip
 
 
@@ -158,7 +164,7 @@ def _only_newer(server: Server[Any]) -> None:
     server.middleware.append(refuse)
 
 
-async def main(eras: str) -> None:
+def make(eras: str) -> Server[Any]:
     server: Server[Any] = Server(
         "tools", version="1.0", instructions="Have fun.", on_list_tools=_list_tools, on_call_tool=_call,
         on_list_resources=_list_resources, on_read_resource=_read, on_subscribe_resource=_subscribe,
@@ -166,6 +172,11 @@ async def main(eras: str) -> None:
     )  # fmt: skip
     if eras == "newer":
         _only_newer(server)
+    return server
+
+
+async def main(eras: str) -> None:
+    server = make(eras)
     async with stdio_server() as (read, write):
         if eras == "older":
             await serve_loop(server, read, write, lifespan_state=None)
