@@ -116,8 +116,51 @@
     acted = false;
   });
   document.addEventListener("htmx:after:history:push", settle);
-  document.addEventListener("htmx:sse:error", (event) => { if (event.detail?.status === 401) location.reload(); });
+
+  // Live events. Of all tabs that can be seen, one holds the stream and tells the others: a browser opens only six
+  // connections to one place, and every tab needs some for its pages.
+  const live = document.getElementById("live");
+  const follow = () => {
+    const others = new BroadcastChannel("approvals-live");
+    const tell = (name) => {
+      if (name === "lost" || name === "found") document.getElementById("offline").hidden = name === "found";
+      if (name === "found" && document.getElementById("health").childElementCount) name = "health";
+      if (name !== "lost" && name !== "found") live.dispatchEvent(new CustomEvent(name, { bubbles: true }));
+    };
+    const all = (name) => { tell(name); others.postMessage(name); };
+    others.onmessage = (event) => tell(event.data);
+
+    let source = null, retry = null, lost = null, done = null;
+    const open = () => {
+      source = new EventSource("/live");
+      source.onopen = () => { clearTimeout(lost); lost = null; all("found"); };
+      for (const name of ["inbox", "health"]) source.addEventListener(name, () => all(name));
+      source.addEventListener("request", (event) => all(`request-${event.data}`));
+      source.onerror = () => {
+        lost ??= setTimeout(() => all("lost"), 3000);
+        if (source.readyState !== EventSource.CLOSED) return;
+        all("inbox"); // the session may be over: the answer to this leads to the sign-in
+        retry = setTimeout(open, 2000 + Math.random() * 2000);
+      };
+    };
+    const close = () => { source?.close(); clearTimeout(retry); clearTimeout(lost); source = lost = null; done?.(); done = null; };
+    const lead = () => new Promise((over) => { if (document.hidden) over(); else { done = over; open(); } });
+    const take = () => {
+      if (document.hidden) return;
+      tell("inbox");
+      if (navigator.locks) navigator.locks.request("approvals-live", lead);
+      else if (!source) open();
+    };
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : take()));
+    addEventListener("pagehide", close);
+    addEventListener("pageshow", (event) => { if (event.persisted) take(); });
+    if (!document.hidden) {
+      if (navigator.locks) navigator.locks.request("approvals-live", lead);
+      else open();
+    }
+  };
 
   settle();
   setInterval(times, 1000);
+  if (live) follow();
 })();

@@ -22,7 +22,7 @@ BEATS_TO_KEEP_ALIVE = 7
 
 @get("/live", include_in_schema=False)
 async def live(request: AnyRequest) -> Stream:
-    """Named events: `inbox` (a list may differ), `request-<id>` (that request moved), `health` (the store went or came)."""
+    """Named events: `inbox` (a list may differ), `request` (the one whose id is the data moved), `health` (the store went or came)."""
     return Stream(_events(Web.of(request), visitor(request)), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
@@ -41,7 +41,7 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
     """End when the broker stops, or the session is over: an open stream must not outlive a sign-out."""
     up, beats = web.parts.health.up, 0
     with web.board.watch() as rows:
-        yield b"retry: 1000\n" + event("inbox")
+        yield b"retry: 1000\n" + event("inbox") + (b"" if up else event("health"))
         while True:
             try:
                 row = await next_row(rows)
@@ -69,7 +69,7 @@ async def next_row(rows: MemoryObjectReceiveStream[Row]) -> Row | None:
 
 def _told(web: Web, who: SignedIn, row: Row) -> bytes:
     mine = sees(row.people, row.groups, row.reviewers, who.person, web.groups(who), web.parts.observers)
-    return event("inbox") + event(f"request-{row.id}") if mine else b""
+    return event("inbox") + event("request", row.id) if mine else b""
 
 
 async def _still(web: Web, who: SignedIn) -> bool:

@@ -118,8 +118,8 @@ async def test_a_live_stream_tells_that_a_request_moved_and_nothing_else(site: S
                 "event: inbox",
                 "data: 1",
                 "",
-                f"event: request-{request.id}",
-                "data: 1",
+                "event: request",
+                f"data: {request.id}",
                 "",
             ]
 
