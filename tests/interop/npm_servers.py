@@ -67,10 +67,16 @@ async def _plain(answer: Awaitable[BaseModel]) -> Any:
 
 
 def without_ours(views: dict[str, Any]) -> dict[str, Any]:
-    """The same without what the broker adds for agents: its tool, its hints, and how long a list may be kept."""
+    """The same without what the broker adds for agents: its tool, its hints, how long a list may be kept, and, for a client
+    of the newer era in front of an older server, who that server is.
+    """
+    views = {name: _unmarked(value) for name, value in views.items()}
     tools = {name: value for name, value in views["tools"].items() if name not in ("ttlMs", "cacheScope")}
-    kept = [tool for tool in tools["tools"] if tool["name"] != "approval_wait"]
-    for tool in kept:
-        meta = {key: value for key, value in (tool.get("_meta") or {}).items() if not key.startswith("approval-broker/")}
-        tool["_meta"] = meta or None
+    kept = [_unmarked(tool) for tool in tools["tools"] if tool["name"] != "approval_wait"]
     return {**views, "tools": {**tools, "tools": kept}}
+
+
+def _unmarked(value: dict[str, Any]) -> dict[str, Any]:
+    meta = value.get("_meta") or {}
+    kept = {key: told for key, told in meta.items() if not key.startswith(("approval-broker/", "io.modelcontextprotocol/"))}
+    return {**value, "_meta": kept or None}

@@ -6,6 +6,7 @@ A `Place` is one install: a policy folder, a data folder, settings. All brokers 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -15,8 +16,6 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from broker.app import store_of
 from broker.domain.events import Entry
@@ -68,7 +67,7 @@ class Place:
 
     def write(self, name: str, content: Mapping[str, Any] | str) -> None:
         """Write one policy file: YAML text, or what it holds."""
-        text = content if isinstance(content, str) else yaml.safe_dump(dict(content))
+        text = content if isinstance(content, str) else json.dumps(content)  # JSON is YAML, and never writes an alias
         fresh = self.home / f"{name}.new"
         fresh.write_text(text)
         fresh.replace(self.policies / f"{name}.yaml")
