@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import msgspec
 import uvicorn
 
 from broker.approvals.desk import Desk
@@ -33,7 +34,7 @@ from broker.store import keys
 from broker.store.open import Store
 from broker.upstream.http import HttpServers, Target
 from broker.upstream.http_release import HttpReleases
-from tests.fakes.probing import ProbedTools
+from tests.fakes.known_tools import ProbedTools
 
 TOOLS = ("balance", "transfer", "burn", "echo", "park_me")
 PEOPLE = "people: {dana@example.com: {name: Dana}}\ngroups: {finance: [dana@example.com]}\n"
@@ -77,6 +78,7 @@ class Rig:
     broker: str = "broker-1"
     key: bytes = b"one key for all brokers of this test"
     url: str = ""
+    methods: dict[str, tuple[str, ...]] = field(default_factory=dict)
     stateless: set[str] = field(default_factory=set)
     secrets: dict[str, str] = field(default_factory=dict)
 
@@ -106,7 +108,8 @@ class Rig:
         return Target(self.policies.current.servers[name].url, self.secrets, name in self.stateless)
 
     def server(self, name: str) -> Server | None:
-        return self.policies.current.servers.get(name)
+        server = self.policies.current.servers.get(name)
+        return server and msgspec.structs.replace(server, methods=self.methods.get(name, ()))
 
     def mcp(self, server: str = "ledger") -> str:
         return f"{self.url}/mcp/{server}"

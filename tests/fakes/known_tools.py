@@ -1,0 +1,31 @@
+"""What a catalogue knows about tools, asked of the server itself with the SDK's client each time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from mcp import Client
+
+from broker.approvals.ports import SeenTool
+from broker.domain.servers import ToolDefinition
+
+
+class ProbedTools:
+    """Fits the approvals' `Tools` and the gateway's `Schemas`. `address` leads from a server's name to its URL."""
+
+    def __init__(self, address: Callable[[str], str]) -> None:
+        self._address = address
+        self._seen: dict[tuple[str, str], ToolDefinition] = {}
+
+    async def look(self, server: str, tool: str, *, fresh: bool = False) -> SeenTool:
+        if fresh or (server, tool) not in self._seen:
+            async with Client(self._address(server)) as client:
+                for listed in (await client.list_tools()).tools:
+                    raw = listed.model_dump(by_alias=True, mode="json", exclude_none=True)
+                    self._seen[server, listed.name] = ToolDefinition(server, listed.name, raw)
+        return SeenTool((server, tool) in self._seen, self._seen.get((server, tool)))
+
+    async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
+        seen = await self.look(server, tool)
+        return seen.definition.input_schema if seen.definition else None
