@@ -179,3 +179,28 @@ def lease(name: str) -> str:
 def broker(broker_id: str) -> str:
     """String with a time to live: a broker is alive."""
     return _in(0, "broker", broker_id)
+
+
+def arrivals() -> str:
+    """Stream of what Slack sent, with a consumer group; an entry goes when it was worked on."""
+    return _in(0, "slack", "arrivals")
+
+
+def arrived(mark: str) -> str:
+    """String with a time to live: a signed message of Slack was seen."""
+    return _in(0, "slack", "arrived", mark)
+
+
+def wanted() -> str:
+    """Sorted set: what Slack shows and has to be looked at, by when."""
+    return _in(0, "slack", "wanted")
+
+
+def posts(subject: str) -> str:
+    """Hash with a time to live: where a card or digest was posted."""
+    return _in(0, "slack", "posts", subject)
+
+
+def folded(digest: str) -> str:
+    """Sorted set with a time to live: the requests that one digest message holds, by their opening."""
+    return _in(0, "slack", "folded", digest)
