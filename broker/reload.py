@@ -12,6 +12,7 @@ import watchfiles
 from broker.errors import PolicyInvalid
 from broker.policy.load import compose, digest, files
 from broker.policy.model import Policy, Problem
+from broker.versions import Versions
 
 _log = structlog.get_logger(__name__)
 # Changes are looked for by the operating system; this often, also without its word: network folders give none.
@@ -22,13 +23,22 @@ _SETTLED = 100
 class PolicyFolder:
     """A `PolicySource` over one folder. What is on disk and wrong never comes into force: the last good policy stays.
 
-    `tell` is called with each policy that comes into force, the first one too. Call `load` once, then run `watch`.
+    `tell` is called with each policy that comes into force, the first one too; `versions` keeps each. Call `load` once, then
+    run `watch`.
     """
 
-    def __init__(self, folder: Path, *, environment: str = "", tell: Callable[[Policy], None] = lambda policy: None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        environment: str = "",
+        tell: Callable[[Policy], None] = lambda policy: None,
+        versions: Versions | None = None,
+    ) -> None:
         self._folder = folder
         self._environment = environment
         self._tell = tell
+        self._versions = versions
         self._current: Policy | None = None
         self._problems: tuple[Problem, ...] = ()
         self._seen = ""
@@ -59,6 +69,7 @@ class PolicyFolder:
             return
         self._problems = ()
         if self._current is None or policy.digest != self._current.digest:
+            await anyio.to_thread.run_sync(self._keep, contents)
             self._current = policy
             _log.info("policy in force", digest=policy.digest, files=len(contents))
             self._tell(policy)
@@ -83,6 +94,14 @@ class PolicyFolder:
         )  # fmt: skip
         async for _ in changes:
             await self.load()
+
+    def _keep(self, contents: dict[str, bytes]) -> None:
+        if self._versions is None:
+            return
+        try:
+            self._versions.keep(contents)
+        except OSError as error:
+            _log.warning("the policy could not be kept for later explanations", error=error.strerror)
 
     def _refuse(self, problems: tuple[Problem, ...]) -> None:
         if problems == self._problems:

@@ -57,9 +57,24 @@ def build(files: Files, environment_name: str) -> Built:
     rules, exemptions = builder.exempted(rules, _entries(files, "exceptions"))
     made = RuleSet(
         rules=rules, defaults=defaults, consts=consts, counters=counters, exemptions=exemptions, snippets=snippets,
-        environment=environment_name, vocabulary=vocabulary, engine=environment(vocabulary), candidates=index(rules, counters),
+        environment=environment_name, places=_places(files), vocabulary=vocabulary,
+        engine=environment(vocabulary), candidates=index(rules, counters),
     )  # fmt: skip
     return Built(_people(files), _servers(files), made)
+
+
+def _places(files: Files) -> dict[str, str]:
+    """Where the names of tables stand."""
+    found: dict[str, str] = {}
+    for sheet, read in files:
+        if read.get("defaults"):
+            found["defaults"] = f"{sheet.document.file}:{read.at('defaults').line}"
+    for section in ("consts", "counters", "lib", "groups", "people"):
+        for sheet, read in files:
+            table = read.get(section)
+            for name in table.values if table is not None else ():
+                found.setdefault(f"{section}.{name}", f"{sheet.document.file}:{table.node.keys[name].line}")
+    return found
 
 
 def _entries(files: Files, section: str) -> list[tuple[Sheet, Read]]:

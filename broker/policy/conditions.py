@@ -122,6 +122,14 @@ def compiled(vocabulary: Vocabulary, source: str, boolean: bool = True) -> Any:
     return _bad_literals(vocabulary, source) or program
 
 
+@lru_cache(maxsize=1)
+def zone_data() -> bool:
+    """Does this machine know time zones? Without them, conditions that name one fail."""
+    engine = environment(Vocabulary())
+    program = engine.compile("timestamp('2026-07-01T00:00:00Z').getHours('Europe/Berlin') == 2")
+    return ask(program, engine.Activation({}))[0] is Answer.YES
+
+
 def _mistakes(told: str) -> tuple[Mistake, ...]:
     places = _PLACE.findall(told)
     found = [Mistake(int(line), int(column), f"CEL: {message[:300]}", _mend(message)) for line, column, message in places]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -132,3 +132,20 @@ def _answered(policy: Policy, case: Case) -> set[tuple[str, str]]:
         for said in item.said
         if said.answer is not Answer.ERROR
     }
+
+
+# -- as lines for a terminal ------------------------------------------------------------------------------
+
+
+def lines(report: Report) -> Iterator[str]:
+    """The report as lines of text."""
+    for failure in report.failures:
+        yield f"{failure.where}: `{failure.name}` failed"
+        yield from (f"    {difference}" for difference in failure.differences)
+    for item in report.uncovered:
+        yield f"{item.where}: `{item.rule}` is not covered: {_MISSING.get(item.what, f'`{item.what}` has no case')}"
+    passed = report.cases - len(report.failures)
+    yield f"{passed} of {report.cases} cases passed, coverage {report.coverage:.0f} % ({report.covered} of {report.coverable})"
+
+
+_MISSING = {"won": "it never decides a case, nor is it asserted in `shadow`"}
