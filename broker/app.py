@@ -28,6 +28,7 @@ from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
+from broker.data_keys import data_keys
 from broker.domain.requests import RequestState
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
@@ -101,6 +102,7 @@ async def store_of(
         keep_answers=settings.keep_answers,
         redis_bin=settings.redis_bin,
         observe=observe,
+        encryption=data_keys(settings),
     ) as store:
         yield store
 

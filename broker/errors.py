@@ -61,6 +61,10 @@ class UnknownRequest(RequestError):
         super().__init__("there is no such request", request=request_id)
 
 
+class RecordUnreadable(RequestError):
+    code = "record_unreadable"
+
+
 class AlreadyResolved(RequestError):
     """Carries `state`, and `by`: who decided, empty where nobody did."""
 

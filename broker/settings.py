@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     policies: Path | None = Field(None, description="folder of policy files; the shipped ones if unset")
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
+    encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
+    encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
     hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")
     release_window: Duration = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
     lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")

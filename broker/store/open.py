@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+import structlog
+
 from broker.errors import ConfigInvalid
 from broker.store import keys
 from broker.store.audit import Audit
 from broker.store.changes import ChangeStream
+from broker.store.cipher import Cipher
 from broker.store.clock import Clock
 from broker.store.connection import Commands
 from broker.store.counters import WindowCounters
@@ -24,7 +28,10 @@ from broker.store.outbox import TAKEOVER, StreamOutbox
 from broker.store.requests import Observe, Requests
 from broker.store.sealing import SigningKeys
 from broker.store.shelf import SealHead, Shelf
+from broker.store.slack import SlackStore, slack_store
 from broker.store.spool import Spool
+
+log = structlog.get_logger()
 
 OLDEST = (6, 2)
 
@@ -45,13 +52,14 @@ class Store:
     stops: Shelf
     seals: SealHead
     leases: Leases
+    slack: SlackStore
     health: Pulse
     clock: Clock
     url: str
 
 
 @asynccontextmanager
-async def open_store(
+async def open_store(  # noqa: PLR0913 - everything that makes one store another, by name
     url: str | None = None,
     *,
     data: Path,
@@ -59,6 +67,7 @@ async def open_store(
     keep_answers: timedelta = timedelta(minutes=15),
     redis_bin: str = "",
     observe: Observe = lambda event, request: None,
+    encryption: Sequence[bytes] = (),
     takeover: timedelta = TAKEOVER,
 ) -> AsyncIterator[Store]:
     """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
@@ -66,6 +75,7 @@ async def open_store(
     Raises `ConfigInvalid` when the server is too old, holds another format, or can't be started for want of a binary,
     `StoreUnavailable` when it does not answer.
     """
+    cipher = Cipher(encryption)
     async with AsyncExitStack() as closing:
         pulse = Pulse()
         if url is None:
@@ -74,7 +84,7 @@ async def open_store(
             await embedded.start()
             url = embedded.url
             closing.push_async_callback(_ended, asyncio.create_task(embedded.watch(pulse)))
-        name = f"approval-broker:{broker_id}"
+        name = "approval-broker:" + re.sub(r"[^!-~]", "-", broker_id)
         commands = Commands(url, name, pulse.seen)
         closing.push_async_callback(commands.stop)
         commands.start()
@@ -88,7 +98,7 @@ async def open_store(
         closing.push_async_callback(audit.stop)
         audit.start()
         yield Store(
-            requests=Requests(commands, broker=broker_id, keep_answers=keep_answers, observe=observe),
+            requests=Requests(commands, broker=broker_id, keep_answers=keep_answers, observe=observe, cipher=cipher),
             changes=changes,
             outbox=StreamOutbox(commands, changes, broker=broker_id, takeover=takeover),
             audit=audit,
@@ -100,6 +110,7 @@ async def open_store(
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
+            slack=slack_store(commands, broker_id),
             health=pulse,
             clock=pulse.clock,
             url=url,
@@ -114,11 +125,15 @@ async def _ended(task: asyncio.Task[None]) -> None:
 
 async def _check(commands: Commands) -> None:
     """Refuse a server that is too old, and a store that another format of ours has written."""
-    info: bytes = await commands.run("INFO", "server")
-    told = dict(line.split(":", 1) for line in info.decode().splitlines() if ":" in line)
-    version = tuple(int(part) for part in told["redis_version"].split(".")[:2])
-    if version < OLDEST:
-        raise ConfigInvalid(f"the store is version {told['redis_version']}: Redis 6.2 or Valkey is the oldest that will do")
+    info: bytes = await commands.run("INFO")
+    told = dict(line.split(":", 1) for line in info.decode(errors="replace").splitlines() if ":" in line)
+    version = told.get("redis_version", "0")
+    if tuple(int(part) for part in re.findall(r"\d+", version)[:2]) < OLDEST:
+        raise ConfigInvalid(f"the store is version {version}: Redis 6.2 or any Valkey is the oldest that will do")
+    if told.get("maxmemory_policy", "noeviction") != "noeviction":
+        log.warning("store.may_evict", mend="set maxmemory-policy to noeviction: parked calls must not disappear")
+    if told.get("aof_enabled") == "0":
+        log.warning("store.may_forget", mend="set appendonly to yes: a crash of the server loses what was decided")
     ours = (str(keys.FORMAT).encode(), str(keys.SHARDS).encode())
     await commands.run_all(("HSETNX", keys.meta(), "format", ours[0]), ("HSETNX", keys.meta(), "shards", ours[1]))
     if tuple(await commands.run("HMGET", keys.meta(), "format", "shards")) != ours:

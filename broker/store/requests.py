@@ -13,15 +13,19 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 import msgspec
+import structlog
 
 from broker.approvals.ports import Page, Query
 from broker.domain.events import Event, encode_event
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
-from broker.errors import UnknownRequest, VersionConflict
+from broker.errors import RecordUnreadable, UnknownRequest, VersionConflict
 from broker.store import keys, listing
+from broker.store.cipher import Cipher
 from broker.store.clock import micros, told
 from broker.store.connection import Argument, Commands
 from broker.store.scripts import load
+
+log = structlog.get_logger()
 
 COMMIT = load("commit")
 DUE = load("due")
@@ -45,13 +49,20 @@ class Requests:
     """`RequestStore` on Redis. All of one commit happens in `commit.lua`, in one step."""
 
     def __init__(
-        self, commands: Commands, *, broker: str, keep_answers: timedelta, observe: Observe = lambda event, request: None
+        self,
+        commands: Commands,
+        *,
+        broker: str,
+        keep_answers: timedelta,
+        observe: Observe = lambda event, request: None,
+        cipher: Cipher | None = None,
     ) -> None:
         """`observe` is told of each event once it is written."""
         self._commands = commands
         self._broker = broker
         self._keep_answers = keep_answers
         self._observe = observe
+        self._cipher = cipher or Cipher()
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._commits = count()
         self._run = secrets.token_hex(6)
@@ -78,7 +89,7 @@ class Requests:
         body = await self._commands.run("HGET", keys.record(request_id), "b")
         if body is None:
             raise UnknownRequest(request_id)
-        return _decode(body)
+        return self._opened(request_id, body)
 
     async def update(self, request_id: RequestId, change: Callable[[ApprovalRequest, datetime], Change]) -> ApprovalRequest:
         """Commit `change(request, now)`; on a conflict read and ask again. Whatever `change` raises passes through."""
@@ -102,7 +113,7 @@ class Requests:
         found, clock = await self._commands.run_all(("HMGET", keys.record(request_id), "b", "j"), ("TIME",))
         if found[0] is None:
             raise UnknownRequest(request_id)
-        return Stored(_decode(found[0]), found[1].decode()), told(clock)
+        return Stored(self._opened(request_id, found[0]), found[1].decode()), told(clock)
 
     # -- one commit ---------------------------------------------------------------------------------------
 
@@ -111,7 +122,7 @@ class Requests:
         answer, kept = self._mailbox(before, change)
         moves = _moves(keys.places(before) if before else {}, keys.places(after))
         arguments: tuple[Argument, ...] = (
-            after.id, before.version if before else 0, after.version, self._nonce(), _encode(after),
+            after.id, before.version if before else 0, after.version, self._nonce(), self._sealed(after),
             join, self._joinable(before, after), answer, kept, self._told(change.event), after.state, CHANGES_KEPT,
         )  # fmt: skip
         reply = await self._sent(after.id, join, moves, arguments)
@@ -129,6 +140,12 @@ class Requests:
         )  # fmt: skip
         reply: list[bytes] = await self._commands.script(COMMIT, (*fixed, *moves), (*arguments, *moves.values()))
         return reply
+
+    def _sealed(self, request: ApprovalRequest) -> bytes:
+        return self._cipher.seal(_encode(request), keys.record(request.id))
+
+    def _opened(self, request_id: RequestId, body: bytes) -> ApprovalRequest:
+        return _decode(self._cipher.open(body, keys.record(request_id)))
 
     def _nonce(self) -> str:
         return f"{self._run}{next(self._commits):012x}"
@@ -148,7 +165,7 @@ class Requests:
 
     def _mailbox(self, before: ApprovalRequest | None, change: Change) -> tuple[bytes, Argument]:
         if change.answer:
-            return change.answer, _milliseconds(self._keep_answers)
+            return self._cipher.seal(change.answer, keys.answer(change.after.id)), _milliseconds(self._keep_answers)
         if before is not None and before.delivered_at is None and change.after.delivered_at is not None:
             return b"", _milliseconds(AFTER_DELIVERY)
         return b"", ""
@@ -158,7 +175,7 @@ class Requests:
     async def answer(self, request_id: RequestId) -> bytes | None:
         """The answer in the mailbox, as it was committed; None when there is none, or its time is over."""
         found: bytes | None = await self._commands.run("GET", keys.answer(request_id))
-        return found
+        return None if found is None else self._cipher.open(found, keys.answer(request_id))
 
     async def due(self, limit: int) -> list[RequestId]:
         """Requests whose `due_at` has passed by the store's clock, the longest overdue first."""
@@ -177,9 +194,17 @@ class Requests:
         return await listing.find(self._commands, query, limit, cursor, self._many)
 
     async def _many(self, ids: Iterable[RequestId]) -> list[ApprovalRequest | None]:
-        commands = [("HGET", keys.record(request_id), "b") for request_id in ids]
-        bodies = await self._commands.run_all(*commands) if commands else []
-        return [_decode(body) if body is not None else None for body in bodies]
+        wanted = list(ids)
+        bodies = await self._commands.run_all(*(("HGET", keys.record(one), "b") for one in wanted)) if wanted else []
+        return [self._listed(one, body) for one, body in zip(wanted, bodies, strict=True)]
+
+    def _listed(self, request_id: RequestId, body: bytes | None) -> ApprovalRequest | None:
+        """A record that does not open is left out of lists, loudly: one must not hide all others."""
+        try:
+            return None if body is None else self._opened(request_id, body)
+        except RecordUnreadable as error:
+            log.error("record.unreadable", request=request_id, why=error.message)
+            return None
 
     async def forget(self, before: datetime, limit: int) -> int:
         """Delete ended requests older than `before`: retention. UNKNOWN ones stay until somebody records what happened."""

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.approvals.ports import Query
+from broker.domain.calls import Caller, ToolCall, join_of
+from broker.domain.decisions import ApprovalPlan, Requirement, RuleApproval
+from broker.domain.requests import ApprovalRequest, Change, RequestState, opened
+from broker.errors import ConfigInvalid, RecordUnreadable
+from broker.store import keys
+from broker.store.cipher import Cipher
+from broker.store.open import Store, open_store
+
+OLD, NEW = b"o" * 32, b"n" * 32
+CANARY = "canary-7f3a"
+
+
+def test_what_is_sealed_shows_nothing_and_opens_again() -> None:
+    cipher = Cipher((NEW,))
+    sealed = cipher.seal(b'{"secret":1}', "here")
+    assert (b"secret" in sealed, cipher.open(sealed, "here")) == (False, b'{"secret":1}')
+    assert sealed != cipher.seal(b'{"secret":1}', "here")
+
+
+def test_a_rotated_key_still_reads_and_no_longer_writes() -> None:
+    before = Cipher((OLD,)).seal(b"{}", "here")
+    rotated = Cipher((NEW, OLD))
+    assert rotated.open(before, "here") == b"{}"
+    with pytest.raises(RecordUnreadable):
+        Cipher((OLD,)).open(rotated.seal(b"{}", "here"), "here")
+
+
+@pytest.mark.parametrize(
+    "change", [lambda sealed: sealed[:-1] + b"\x00", lambda sealed: sealed[:9], lambda _: b"", lambda _: b"\x01"]
+)
+def test_a_changed_value_does_not_open(change: Any) -> None:
+    with pytest.raises(RecordUnreadable):
+        Cipher((NEW,)).open(change(Cipher((NEW,)).seal(b"{}", "here")), "here")
+
+
+def test_a_value_opens_only_where_it_was_put() -> None:
+    with pytest.raises(RecordUnreadable):
+        Cipher((NEW,)).open(Cipher((NEW,)).seal(b"{}", "here"), "there")
+
+
+def test_a_short_key_is_refused() -> None:
+    with pytest.raises(ConfigInvalid):
+        Cipher((b"short",))
+
+
+@pytest.fixture
+async def sealed_store(store: Store, tmp_path: Path) -> AsyncIterator[Store]:
+    async with open_store(store.url, data=tmp_path / "sealed", broker_id="broker-2", encryption=(NEW,)) as opened_store:
+        yield opened_store
+
+
+async def test_arguments_and_answers_lie_encrypted_in_the_store(sealed_store: Store, store: Store) -> None:
+    call = ToolCall("payments", "refund", {"name": "refund", "arguments": {"note": CANARY}}, Caller(agent="bot"))
+    plan = ApprovalPlan("Refund", (RuleApproval("refunds", (Requirement("finance"),)),), timedelta(minutes=5))
+
+    def draft(now: datetime) -> Change:
+        return opened(
+            ApprovalRequest(
+                id=keys.new_id(), version=1, state=RequestState.PENDING, call=call, digest=call.digest(), plan=plan,
+                policy="p", definition="d", rules=("refunds",), reasons=(), opened_at=now, expires_at=now + plan.timeout,
+            )
+        )  # fmt: skip
+
+    request, _ = await sealed_store.requests.open(join_of(call, call.digest()), draft)
+    ended = datetime.now(UTC)
+    answer = b'{"result":"' + CANARY.encode() + b'"}'
+    await sealed_store.requests.update(request.id, lambda held, now: Change(held.forbidden(ended, "no").after, None, answer))
+    assert await sealed_store.requests.answer(request.id) == answer
+    commands = store.audit._commands  # every value of the store, past every room
+    for key in await commands.run("KEYS", "*"):
+        kind = await commands.run("TYPE", key)
+        read = {b"string": "GET", b"hash": "HGETALL"}.get(kind)
+        raw = await commands.run(read, key) if read else await _rows(commands, kind, key)
+        assert CANARY.encode() not in repr(raw).encode(), key
+    with pytest.raises(RecordUnreadable):
+        await store.requests.get(request.id)
+    assert (await store.requests.find(Query())).requests == ()
+
+
+async def _rows(commands: Any, kind: bytes, key: bytes) -> Any:
+    return await commands.run(*(("ZRANGE", key, 0, -1) if kind == b"zset" else ("XRANGE", key, "-", "+")))
