@@ -19,6 +19,7 @@ from broker.errors import (
     Malformed,
     NotPermitted,
     PolicyInvalid,
+    RecordUnreadable,
     StoreUnavailable,
     TooMany,
     Unauthenticated,
@@ -40,6 +41,7 @@ _STATUS: dict[type[BrokerError], int] = {
     Refusal: 422,
     StoreUnavailable: 503,
     PolicyInvalid: 503,
+    RecordUnreadable: 503,
 }
 
 _TITLES = {

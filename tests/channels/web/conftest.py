@@ -27,9 +27,8 @@ from broker.channels.web.headers import secured
 from broker.channels.web.parts import Web, WebParts
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason, RequireApproval, Requirement, RuleApproval, Severity
-from broker.domain.events import Entry
 from broker.domain.people import Group, People, Person
-from broker.domain.requests import ApprovalRequest, Origin, RequestId, RequestState
+from broker.domain.requests import ApprovalRequest, Origin, RequestState
 from broker.identity.people import PersonTokens, Scope, SignInLinks
 from broker.identity.sessions import Sessions
 from broker.policy.model import Policy, Problem
@@ -163,15 +162,12 @@ async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
     def clock() -> datetime:
         return datetime.now(UTC) + ahead[0]
 
-    async def timeline(_: RequestId) -> Sequence[Entry]:
-        return ()
-
     desk = Desk(store.requests, store.changes, policies, new_id=keys.new_id, release_window=timedelta(minutes=10))
     links, sessions = SignInLinks(store.credentials, clock=clock), Sessions(store.credentials, clock=clock)
     tokens = PersonTokens(store.credentials, clock=clock)
     given: dict[str, Any] = {
         "desk": desk, "requests": store.requests, "changes": store.changes, "policies": policies, "health": store.health,
-        "sessions": sessions, "links": links, "tokens": tokens, "timeline": timeline, "note": store.audit.append,
+        "sessions": sessions, "links": links, "tokens": tokens, "timeline": store.audit.about, "note": store.audit.append,
         "problems": lambda: policies.problems, "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     parts = WebParts(**given | changed)

@@ -192,6 +192,24 @@ async def test_somebody_outside_the_groups_finds_nothing_on_any_route(site: Site
     assert await site.state(request) is RequestState.PENDING
 
 
+async def test_the_timeline_tells_the_whole_story_from_the_audit(site: Site) -> None:
+    request = await site.park(asks=(("finance", 2),))
+    await site.review(await site.visitor(ANN), request, "approve", "the photos are clear")
+    await site.review(await site.visitor(BO), request, "approve")
+    soon = timedelta(minutes=1)
+    update = site.store.requests.update
+    await update(request.id, lambda r, now: r.claimed("broker-1", "n", now, lease=soon, policy=r.policy, definition=""))
+    await update(request.id, lambda r, now: r.completed(1, now, b'{"result":{}}', "sha256:1"))
+    await update(request.id, lambda r, now: r.delivered(now))
+    page = (await (await site.visitor(CY)).get(f"/r/{request.id}")).text
+    told = re.findall(r'class="moment-what">([^<]*)<', page)
+    assert told == [
+        "Asked by billing-bot", "Approved by Ann Lindqvist, in the browser", "Approved by Bo Tanaka, in the browser",
+        "Sent to the server", "It ran", "The agent has its answer",
+    ]  # fmt: skip
+    assert "<q>the photos are clear</q>" in page
+
+
 async def test_the_owner_sees_it_and_an_asked_group_does(site: Site) -> None:
     request = await site.park(asks=(("security", 1),))
     seen = {person: (await (await site.visitor(person)).get(f"/r/{request.id}")).status_code for person in (ANN, CY, DANA)}
