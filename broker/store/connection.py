@@ -26,6 +26,7 @@ PATIENCE = 1.5
 RETRY = 0.02
 LANES = 2
 BATCH = 256
+BATCH_BYTES = 1 << 20
 
 Argument = str | bytes | int | float
 Command = tuple[Argument, ...]
@@ -137,10 +138,12 @@ class Commands:
 
     def _next_batch(self) -> list[Unit]:
         units: list[Unit] = []
-        while self._queue and len(units) < BATCH:
+        size = 0
+        while self._queue and len(units) < BATCH and size < BATCH_BYTES:
             unit = self._queue.popleft()
             if not unit.replies.done():  # its caller gave up while it waited: it must not happen later
                 units.append(unit)
+                size += len(unit.packed)
         if not self._queue:
             self._filled.clear()
         return units
@@ -207,5 +210,7 @@ async def closed(connection: AbstractConnection) -> None:
 
 def words(error: Exception) -> str:
     """Say what went wrong without any argument of a command."""
+    if isinstance(error.__cause__, RedisError):
+        error = error.__cause__  # redis-py wraps what a server answers to AUTH
     code = str(error).split(" ", 1)[0] if isinstance(error, ResponseError) else ""
     return f"the store can't be used: {type(error).__name__} {code}".rstrip()

@@ -28,6 +28,7 @@ log = structlog.get_logger()
 # A large append-only file takes its time to load.
 START = 60.0
 TRY = 2.0
+STOP = 5.0
 POLL = 0.005
 # sun_path holds 104 bytes on macOS and 108 on Linux.
 LONGEST_SOCKET_PATH = 100
@@ -217,9 +218,10 @@ async def _answers(socket: Path) -> bool:
 
 
 async def _shut_down(folder: Path, socket: Path) -> None:
-    await _said(socket, b"SHUTDOWN\r\n", within=10.0)
+    await _said(socket, b"SHUTDOWN\r\n", within=STOP)
     with (folder / "store.lock").open("ab") as running:
-        await _locked(running, fcntl.LOCK_EX, 10.0)
+        if not await _until(lambda: _lock(running, fcntl.LOCK_EX), STOP):
+            log.error("store.runs_on", folder=str(folder))
 
 
 async def _said(socket: Path, command: bytes, within: float = 1.0) -> bytes:

@@ -64,9 +64,23 @@ class Wire:
 async def wired(to: Path, path: Path) -> AsyncIterator[Wire]:
     """A wire from a new socket `path` to the server's socket `to`."""
     wire = Wire(to, path)
-    server = await asyncio.start_unix_server(wire.accept, path)
-    try:
+    async with _served(wire, await asyncio.start_unix_server(wire.accept, path)):
         yield wire
+
+
+@asynccontextmanager
+async def listening(to: Path) -> AsyncIterator[int]:
+    """A wire from a free TCP port of this machine to the server's socket `to`."""
+    wire = Wire(to, to)
+    server = await asyncio.start_server(wire.accept, "127.0.0.1", 0)
+    async with _served(wire, server):
+        yield server.sockets[0].getsockname()[1]
+
+
+@asynccontextmanager
+async def _served(wire: Wire, server: asyncio.Server) -> AsyncIterator[None]:
+    try:
+        yield
     finally:
         server.close()
         await wire.close()

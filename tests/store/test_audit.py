@@ -70,6 +70,18 @@ async def test_trimming_keeps_the_numbers_going(store: Store) -> None:
     assert [entry.number for entry in await store.audit.read(0, 10)] == [6]
 
 
+async def test_the_entries_of_one_request_are_found(store: Store) -> None:
+    first, _ = await store.requests.open("first", draft())
+    second, _ = await store.requests.open("second", draft())
+    await store.audit.append(noted("fact", store.clock()))
+    await store.requests.update(first.id, cancel())
+    assert [entry.number for entry in await store.audit.about(first.id)] == [1, 4]
+    assert [entry.number for entry in await store.audit.about(second.id)] == [2]
+    await store.audit.trim(1)
+    assert [entry.number for entry in await store.audit.about(first.id)] == [4]
+    assert list(await store.audit.about(keys.new_id())) == []
+
+
 async def test_an_event_that_is_spooled_while_the_store_is_up_arrives_as_well(store: Store) -> None:
     event = noted("spooled", store.clock())
     await store.audit.spool(event)
