@@ -22,7 +22,7 @@ BEATS_TO_KEEP_ALIVE = 7
 
 @get("/live", include_in_schema=False)
 async def live(request: AnyRequest) -> Stream:
-    """Named events: `inbox` (a list may differ), `request` (its data is the id of what moved), `health` (the store went or came)."""
+    """Named events: `inbox` (a list may differ), `request` (data: the id of what moved), `health` (the store went or came)."""
     return Stream(_events(Web.of(request), visitor(request)), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
