@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import msgspec
+import rfc8785
 
 from broker.domain.text import clipped, visible
 
@@ -57,7 +58,7 @@ def _told(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _walk(path: Path, before: Any, after: Any) -> Iterator[Change]:
-    if type(before) is type(after) and before == after:
+    if _canonical(before) == _canonical(after):
         return
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         for name in dict.fromkeys((*before, *after)):
@@ -66,6 +67,14 @@ def _walk(path: Path, before: Any, after: Any) -> Iterator[Change]:
         yield from _required(path, before, after)
     else:
         yield path, _shown(before), _shown(after)
+
+
+def _canonical(value: Any) -> bytes:
+    """The form that digests are made of, where there is one: 1 and 1.0 are the same there, 1 and true are not."""
+    try:
+        return rfc8785.dumps(value)
+    except (rfc8785.CanonicalizationError, RecursionError, UnicodeError):
+        return repr(value).encode("utf-8", "backslashreplace")
 
 
 def _member(path: Path, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -11,9 +11,6 @@ from broker.domain.servers import ToolDefinition
 from broker.errors import VersionConflict
 from broker.registry.ports import Shelf
 
-# How often an accepted definition is written again when others write at the same moment.
-TRIES = 10
-
 
 class Pin(msgspec.Struct, frozen=True):
     """One accepted definition: the whole of it, so that a change can be shown, its digest, who accepted it and when."""

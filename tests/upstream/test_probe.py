@@ -42,7 +42,7 @@ def catalogue() -> Iterator[dict[str, Server]]:
 @pytest.fixture(scope="module")
 async def prober(catalogue: dict[str, Server]) -> AsyncIterator[Prober]:
     async with probing(catalogue) as ready:
-        yield ready
+        yield ready.prober
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ async def test_what_is_no_list_of_tools_is_refused_with_its_reason(
     handler: Any, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probe, "MOST_PAGES", 5)
-    async with serving(handler) as url, probing({"odd": Server(name="odd", url=url)}) as prober:
+    async with serving(handler) as url, probing({"odd": Server(name="odd", url=url)}) as ready:
         with pytest.raises(UpstreamUntouched, match=why):
-            await prober.probe("odd")
+            await ready.prober.probe("odd")
 
 
 async def test_a_server_that_is_away_or_mute_is_refused_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,11 +130,11 @@ async def test_a_server_that_is_away_or_mute_is_refused_in_time(monkeypatch: pyt
 
     async with serving(mute) as url:
         entries = {"away": Server(name="away", url="http://127.0.0.1:9/mcp"), "mute": Server(name="mute", url=url)}
-        async with probing(entries) as prober:
+        async with probing(entries) as ready:
             with pytest.raises(UpstreamUntouched, match="can't be reached"):
-                await prober.probe("away")
+                await ready.prober.probe("away")
             with pytest.raises(UpstreamUntouched, match="did not shake hands"):
-                await prober.probe("mute")
+                await ready.prober.probe("mute")
         left.set()
 
 
@@ -157,9 +157,9 @@ async def test_a_session_that_an_older_server_has_forgotten_is_begun_again() -> 
         sessions.append("forgotten")
         return web.json_response({"jsonrpc": "2.0", "id": asked["id"], "result": {"tools": [{"name": "a"}]}})
 
-    async with serving(forgetful) as url, probing({"f": Server(name="f", url=url)}) as prober:
-        assert [tool.name for tool in (await prober.probe("f")).tools] == ["a"]
-        assert [tool.name for tool in (await prober.probe("f")).tools] == ["a"]
+    async with serving(forgetful) as url, probing({"f": Server(name="f", url=url)}) as ready:
+        assert [tool.name for tool in (await ready.prober.probe("f")).tools] == ["a"]
+        assert [tool.name for tool in (await ready.prober.probe("f")).tools] == ["a"]
     assert sessions == ["s0", "forgotten", "s2", "forgotten"]
 
 
