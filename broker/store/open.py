@@ -77,20 +77,9 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
     """
     cipher = Cipher(encryption)
     async with AsyncExitStack() as closing:
-        pulse = Pulse()
-        if url is None:
-            embedded = Embedded(data, redis_bin)
-            closing.push_async_callback(embedded.stop)
-            await embedded.start()
-            url = embedded.url
-            closing.push_async_callback(_ended, asyncio.create_task(embedded.watch(pulse)))
-        name = "approval-broker:" + re.sub(r"[^!-~]", "-", broker_id)
-        commands = Commands(url, name, pulse.seen)
-        closing.push_async_callback(commands.stop)
-        commands.start()
-        await _check(commands)
-        closing.push_async_callback(pulse.stop)
-        await pulse.start(commands, broker_id)
+        pulse, name = Pulse(), "approval-broker:" + re.sub(r"[^!-~]", "-", broker_id)
+        url = url if url is not None else await _embedded(closing, Embedded(data, redis_bin), pulse)
+        commands = await _connected(closing, url, name, pulse, broker_id)
         changes = ChangeStream(url, name)
         closing.push_async_callback(changes.stop)
         await changes.start()
@@ -115,6 +104,23 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             clock=pulse.clock,
             url=url,
         )
+
+
+async def _embedded(closing: AsyncExitStack, embedded: Embedded, pulse: Pulse) -> str:
+    closing.push_async_callback(embedded.stop)
+    await embedded.start()
+    closing.push_async_callback(_ended, asyncio.create_task(embedded.watch(pulse)))
+    return embedded.url
+
+
+async def _connected(closing: AsyncExitStack, url: str, name: str, pulse: Pulse, broker_id: str) -> Commands:
+    commands = Commands(url, name, pulse.seen)
+    closing.push_async_callback(commands.stop)
+    commands.start()
+    await _check(commands)
+    closing.push_async_callback(pulse.stop)
+    await pulse.start(commands, broker_id)
+    return commands
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
