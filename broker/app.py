@@ -23,6 +23,7 @@ from broker.approvals.releaser import Releaser
 from broker.approvals.stops import Stops
 from broker.assets import shipped
 from broker.audit.keys import SigningKey, signing_key
+from broker.audit.receipts import RECEIPT, Issuer
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
@@ -44,6 +45,7 @@ from broker.settings import Settings
 from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
+from broker.upstream.http_release import Stamp
 from broker.upstream.ways import Ways
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
@@ -117,7 +119,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         ground = await _ground(settings, address, rooms)
         catalogue = Servers(ground.policies)
         tools = Listed(catalogue)
-        ways = await ways_of(settings, catalogue, tools, rooms)
+        ways = await ways_of(settings, catalogue, tools, _stamp(ground), rooms)
         cases = _use_cases(ground, tools, ways)
         identity = identity_of(ground.store, grace=GRACE if settings.on_store_down == "allow" else 0.0)
         gateway = await _gateway(ground, cases, identity, catalogue, tools, ways)
@@ -165,6 +167,12 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
     key = signing_key(settings.data.expanduser() / "keys")
     return _Ground(settings, address, broker, store, policies, key, metrics, Stops(store.stops), asyncio.Event(), rooms)
+
+
+def _stamp(ground: _Ground) -> Stamp:
+    """Every release carries the receipt of its approval: a server may demand it, so that nobody gets around the broker."""
+    issuer = Issuer(ground.key, ground.settings.public_url or f"broker:{ground.broker}")
+    return lambda request: {RECEIPT: issuer.receipt(request, now())}
 
 
 def _use_cases(ground: _Ground, tools: Listed, ways: Ways) -> _UseCases:

@@ -16,7 +16,7 @@ from broker.errors import PolicyInvalid, UpstreamUntouched
 from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.upstream.http import HttpServers
-from broker.upstream.http_release import HttpReleases
+from broker.upstream.http_release import HttpReleases, Stamp
 from broker.upstream.stdio import StdioForwarder
 from broker.upstream.targets import Directory
 from broker.upstream.ways import Ways
@@ -72,7 +72,7 @@ class Listed:
         return seen.definition.input_schema if seen.definition else None
 
 
-async def ways_of(settings: Settings, servers: Servers, tools: Listed, rooms: AsyncExitStack) -> Ways:
+async def ways_of(settings: Settings, servers: Servers, tools: Listed, stamp: Stamp, rooms: AsyncExitStack) -> Ways:
     """Return the ways to all servers; `rooms` closes them."""
     target = Directory(servers.server).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
@@ -80,6 +80,6 @@ async def ways_of(settings: Settings, servers: Servers, tools: Listed, rooms: As
     releasing = HttpServers(target, connect_within=connect, silence=silence, pooled=False)
     rooms.push_async_callback(passing.close)
     rooms.push_async_callback(releasing.close)
-    stdio = StdioForwarder(servers.server, silence=settings.upstream_timeout)
+    stdio = StdioForwarder(servers.server, silence=settings.upstream_timeout, stamp=stamp)
     await rooms.enter_async_context(stdio.running())
-    return Ways(servers.server, passing, HttpReleases(releasing, target, tools.schema), stdio)
+    return Ways(servers.server, passing, HttpReleases(releasing, target, tools.schema, stamp), stdio)

@@ -20,6 +20,8 @@ from broker.domain.requests import ApprovalRequest
 from broker.errors import BrokerError
 
 LASTS = timedelta(minutes=5)
+# Where a release carries it, in `_meta` of its `params`.
+RECEIPT = "approval-broker/receipt"
 KIND = "approval-receipt+jwt"
 # Seconds that the clocks of broker and server may differ.
 LEEWAY = 30

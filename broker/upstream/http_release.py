@@ -28,6 +28,9 @@ _US = {"name": "approval-broker", "version": __version__}
 Schemas = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 """The input schema of a server's tool as last probed, None where it is not known."""
 
+Stamp = Callable[[ApprovalRequest], Mapping[str, Any]]
+"""What the broker itself says in the `_meta` of a release: its receipt."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -41,10 +44,11 @@ class HttpReleases:
     `servers` should not pool its connections.
     """
 
-    def __init__(self, servers: HttpServers, targets: Targets, schemas: Schemas) -> None:
+    def __init__(self, servers: HttpServers, targets: Targets, schemas: Schemas, stamp: Stamp = lambda request: {}) -> None:
         self._servers = servers
         self._targets = targets
         self._schemas = schemas
+        self._stamp = stamp
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
         """Send the stored call once and return the answer's member, `{"result": …}` or `{"error": …}`.
@@ -53,7 +57,8 @@ class HttpReleases:
         """
         origin, server = request.origin, request.call.server
         if origin.era == MODERN:
-            return await self._called(server, await self._modern_headers(request), _modern_body(request), request.id, relay)
+            headers, body = await self._modern_headers(request), _modern_body(request, self._stamp(request))
+            return await self._called(server, headers, body, request.id, relay)
         try:
             return await self._in_session(request, origin.session, relay)
         except SessionGone:
@@ -64,7 +69,7 @@ class HttpReleases:
     async def _in_session(self, request: ApprovalRequest, session: str, relay: Relay) -> bytes:
         rpc_id = request.id if request.origin.rpc_id is None else request.origin.rpc_id
         headers = _headers(request.origin.era, session)
-        return await self._called(request.call.server, headers, _body(request, rpc_id, {}), rpc_id, relay)
+        return await self._called(request.call.server, headers, _body(request, rpc_id, dict(self._stamp(request))), rpc_id, relay)
 
     async def _in_own_session(self, request: ApprovalRequest, relay: Relay) -> bytes:
         """Begin a session for this one call. The catalogue says that the server keeps nothing in its sessions."""
@@ -220,8 +225,8 @@ def _headers(era: str, session: str) -> dict[str, str]:
     return headers | {"mcp-session-id": session} if session else headers
 
 
-def _modern_body(request: ApprovalRequest) -> bytes:
-    meta = {_META + "protocolVersion": MODERN, _META + "clientCapabilities": {}, _META + "clientInfo": _US}
+def _modern_body(request: ApprovalRequest, stamp: Mapping[str, Any]) -> bytes:
+    meta = {**stamp, _META + "protocolVersion": MODERN, _META + "clientCapabilities": {}, _META + "clientInfo": _US}
     return _body(request, request.id, meta)
 
 

@@ -24,6 +24,7 @@ from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face, Sessions
 from broker.upstream.flights import Message, Sink, encode
+from broker.upstream.http_release import Stamp
 from broker.upstream.keeper import Keeper
 from broker.upstream.listeners import Listeners, Peer
 from broker.upstream.newer import Newer
@@ -36,8 +37,9 @@ from broker.upstream.translated import TranslatedSessions
 class StdioServer:
     """One guarded server over one process, or one for each session. `run` owns the shared one."""
 
-    def __init__(self, server: Server, tasks: anyio.abc.TaskGroup, silence: float) -> None:
+    def __init__(self, server: Server, tasks: anyio.abc.TaskGroup, silence: float, stamp: Stamp) -> None:
         self.server = server
+        self._stamp = stamp
         self._tasks = tasks
         self._keeper = Keeper(server, self._heard, self._restarted)
         self._listeners = Listeners(self._keeper.live)
@@ -67,7 +69,7 @@ class StdioServer:
         """Send the stored call, in its caller's session while that lives, and return its answer."""
         origin = request.origin
         call: Message = {"jsonrpc": "2.0", "id": request.id if origin.rpc_id is None else origin.rpc_id, "method": "tools/call"}
-        call["params"] = {**request.call.params, "_meta": {"progressToken": request.id}}
+        call["params"] = {**request.call.params, "_meta": {**self._stamp(request), "progressToken": request.id}}
         answer = await self._release(call, origin, lambda message: relay(encode(message)))
         result = answer.get("result")
         if isinstance(result, dict) and result.get("resultType") == "input_required":
@@ -109,8 +111,11 @@ class StdioServer:
 class StdioForwarder:
     """All stdio servers of the catalogue. Each is started when it is first used, and anew when its entry changes."""
 
-    def __init__(self, catalogue: Callable[[str], Server | None], *, silence: timedelta) -> None:
+    def __init__(
+        self, catalogue: Callable[[str], Server | None], *, silence: timedelta, stamp: Stamp = lambda request: {}
+    ) -> None:
         self._catalogue = catalogue
+        self._stamp = stamp
         self._silence = silence.total_seconds()
         self._servers: dict[str, StdioServer] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -150,7 +155,7 @@ class StdioForwarder:
         if known is None or _way(known.server) != _way(server):
             if known is not None:
                 known.stop()
-            known = self._servers[name] = StdioServer(server, self._tasks, self._silence)
+            known = self._servers[name] = StdioServer(server, self._tasks, self._silence, self._stamp)
             self._tasks.start_soon(known.run)
         return known
 
