@@ -122,16 +122,20 @@
   const live = document.getElementById("live");
   const follow = () => {
     const others = new BroadcastChannel("approvals-live");
+    const hear = (name) => live.dispatchEvent(new CustomEvent(name, { bubbles: true }));
     const tell = (name) => {
-      if (name === "lost" || name === "found") document.getElementById("offline").hidden = name === "found";
-      if (name === "found" && document.getElementById("health").childElementCount) name = "health";
-      if (name !== "lost" && name !== "found") live.dispatchEvent(new CustomEvent(name, { bubbles: true }));
+      if (name !== "lost" && name !== "found") return hear(name);
+      document.getElementById("offline").hidden = name === "found";
+      if (name === "lost") return;
+      // What happened while nobody listened is not told again: look.
+      if (open()) hear(`request-${open()}`);
+      if (document.getElementById("health").childElementCount) hear("health");
     };
     const all = (name) => { tell(name); others.postMessage(name); };
     others.onmessage = (event) => tell(event.data);
 
     let source = null, retry = null, lost = null, done = null;
-    const open = () => {
+    const connect = () => {
       source = new EventSource("/live");
       source.onopen = () => { clearTimeout(lost); lost = null; all("found"); };
       for (const name of ["inbox", "health"]) source.addEventListener(name, () => all(name));
@@ -140,23 +144,24 @@
         lost ??= setTimeout(() => all("lost"), 3000);
         if (source.readyState !== EventSource.CLOSED) return;
         all("inbox"); // the session may be over: the answer to this leads to the sign-in
-        retry = setTimeout(open, 2000 + Math.random() * 2000);
+        retry = setTimeout(connect, 2000 + Math.random() * 2000);
       };
     };
     const close = () => { source?.close(); clearTimeout(retry); clearTimeout(lost); source = lost = null; done?.(); done = null; };
-    const lead = () => new Promise((over) => { if (document.hidden) over(); else { done = over; open(); } });
+    const lead = () => new Promise((over) => { if (document.hidden) over(); else { done = over; connect(); } });
     const take = () => {
       if (document.hidden) return;
       tell("inbox");
+      tell("found");
       if (navigator.locks) navigator.locks.request("approvals-live", lead);
-      else if (!source) open();
+      else if (!source) connect();
     };
     document.addEventListener("visibilitychange", () => (document.hidden ? close() : take()));
     addEventListener("pagehide", close);
     addEventListener("pageshow", (event) => { if (event.persisted) take(); });
     if (!document.hidden) {
       if (navigator.locks) navigator.locks.request("approvals-live", lead);
-      else open();
+      else connect();
     }
   };
 

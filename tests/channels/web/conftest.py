@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -140,7 +142,6 @@ class Site:
     async def tab(self, browser: Any, person: str, **context: Any) -> Any:
         """Return a tab of a fresh, signed-in browser profile."""
         profile = await browser.new_context(base_url=self.url, **context)
-        self.closing.push_async_callback(profile.close)
         page = await profile.new_page()
         await page.goto(f"/sign-in/{await self.links.add(person)}")
         await page.get_by_role("button", name="Sign in").click()
@@ -197,13 +198,37 @@ FLAGS = [
 FOUND = CHROMIUM.exists()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Any]:
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one Chromium for the whole session: starting it takes longer than most tests."""
     if not FOUND:
         pytest.skip("no Chromium here: apt-get install chromium")
+    folder = tmp_path_factory.mktemp("chromium")
+    command = [str(CHROMIUM), *FLAGS, "--remote-debugging-port=0", f"--user-data-dir={folder}"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            yield f"http://127.0.0.1:{_port_of(folder / 'DevToolsActivePort')}"
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _port_of(file: Path) -> int:
+    """Chromium writes where it listens as soon as it does."""
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        if file.exists() and (lines := file.read_text().splitlines()):
+            return int(lines[0])
+        time.sleep(0.02)
+    raise TimeoutError("Chromium did not start")
+
+
+@pytest.fixture
+async def browser(chromium: str) -> AsyncIterator[Any]:
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
 
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        await chromium.close()
+        connected = await playwright.chromium.connect_over_cdp(chromium)
+        yield connected
+        for context in connected.contexts:
+            await context.close()
