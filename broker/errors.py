@@ -20,6 +20,10 @@ BrokerError
 ├── PolicyInvalid          the policy folder can't be used; carries every problem
 ├── ConfigInvalid          a setting or file of the operator is wrong
 ├── TooMany                a limit of the broker is reached
+├── ChannelError
+│   ├── ChannelBusy        asked to wait; carries how long
+│   ├── ChannelAway        not reached, or no sure answer: it may have been carried out
+│   └── ChannelRefused     refused for good; carries the reason's own code
 └── UpstreamError
     ├── UnknownServer      not in the catalogue, or not for this caller
     ├── UpstreamUntouched  the call was not sent: it may be told so
@@ -143,6 +147,34 @@ class ConfigInvalid(BrokerError):
 
 class TooMany(BrokerError):
     code = "too_many"
+
+
+class ChannelError(BrokerError):
+    code = "channel_error"
+
+
+class ChannelBusy(ChannelError):
+    """Carries `after`: the seconds to wait."""
+
+    code = "channel_busy"
+
+    def __init__(self, after: float) -> None:
+        super().__init__(f"the channel asks to wait {after:g} s", after=after)
+        self.after = after
+
+
+class ChannelAway(ChannelError):
+    code = "channel_away"
+
+
+class ChannelRefused(ChannelError):
+    """Carries `reason`: the other side's own code."""
+
+    code = "channel_refused"
+
+    def __init__(self, reason: str, what: str = "") -> None:
+        super().__init__(f"{what} was refused: {reason}" if what else f"refused: {reason}", reason=reason, what=what)
+        self.reason = reason
 
 
 class UpstreamError(BrokerError):
