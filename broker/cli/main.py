@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import broker.cli
 from broker import __version__
 from broker.errors import BrokerError, PolicyInvalid
+from broker.logs import configure
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status."""
     args = parser().parse_args(argv)
+    configure("warning")
     try:
         status: int = args.run(args)
     except PolicyInvalid as error:

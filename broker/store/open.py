@@ -21,6 +21,7 @@ from broker.store.clock import Clock
 from broker.store.connection import Commands
 from broker.store.counters import WindowCounters
 from broker.store.credentials import HashedCredentials
+from broker.store.durability import Durability
 from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
@@ -52,6 +53,7 @@ class Store:
     stops: Shelf
     seals: SealHead
     leases: Leases
+    durability: Durability
     slack: SlackStore
     health: Pulse
     clock: Clock
@@ -99,6 +101,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
+            durability=Durability(commands),
             slack=slack_store(commands, broker_id),
             health=pulse,
             clock=pulse.clock,

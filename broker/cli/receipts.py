@@ -1,0 +1,40 @@
+"""`broker receipts verify FILE`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    verbs = commands.add_parser("receipts", help="signed statements of approvals").add_subparsers(required=True, metavar="VERB")
+    verify = verbs.add_parser("verify", help="check a receipt's signature and print what it says")
+    verify.add_argument("file", type=Path, help="file with the receipt; - is standard input")
+    verify.add_argument("--keys", type=Path, help="public keys as JWKS (the broker's own key)")
+    verify.set_defaults(run=run_verify)
+
+
+def run_verify(args: argparse.Namespace) -> int:
+    """Return 0 when the signature holds, also for one that has expired: the record may be old. 1 when it does not."""
+    from broker.audit.keys import PublicKeys, signing_key  # noqa: PLC0415 - heavy imports wait until they are needed
+    from broker.audit.receipts import ReceiptInvalid, read  # noqa: PLC0415
+    from broker.errors import ConfigInvalid  # noqa: PLC0415
+    from broker.settings import load_settings  # noqa: PLC0415
+
+    try:
+        token = (sys.stdin.read() if str(args.file) == "-" else args.file.read_text()).strip()
+        jwks = json.loads(args.keys.read_text()) if args.keys else None
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"the file can't be read: {type(error).__name__}") from None
+    keys = jwks or {"keys": [signing_key(load_settings().data.expanduser() / "keys").public()]}
+    try:
+        receipt = read(token, PublicKeys(keys))
+    except ReceiptInvalid as error:
+        print(f"the receipt does not hold: {error.message}", file=sys.stderr)
+        return 1
+    for name in receipt.__struct_fields__:
+        value = getattr(receipt, name)
+        print(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value}")
+    return 0

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from pydantic import SecretStr
+
+from broker.checkup import Finding, Level, examined, store_findings
+from broker.cli.main import main
+from broker.reload import PolicyFolder
+from broker.settings import Settings
+from broker.store.open import Store
+
+SERVERS = (
+    "servers: {payments: {url: 'http://127.0.0.1:9/mcp', headers: {Authorization: 'env:NOT_SET_ANYWHERE'}, tools: {a: {}}}}\n"
+)
+
+
+async def findings(folder: Path, settings: Settings, store: Store) -> list[Finding]:
+    policies = PolicyFolder(folder)
+    await policies.load()
+
+    async def opening() -> Store:
+        return store
+
+    async with AsyncExitStack():
+        return [finding async for finding in examined(settings, policies, opening)]
+
+
+def folder(tmp_path: Path, rules: str = "rules: []\n") -> Path:
+    made = tmp_path / "policies"
+    made.mkdir()
+    (made / "servers.yaml").write_text(SERVERS)
+    (made / "rules.yaml").write_text(rules)
+    return made
+
+
+async def test_a_secret_that_is_not_set_is_named_and_not_shown(store: Store, tmp_path: Path) -> None:
+    found = await findings(folder(tmp_path), Settings(data=tmp_path), store)
+    wrong = [finding for finding in found if finding.level is Level.WRONG]
+    told = "Authorization refers to the variable NOT_SET_ANYWHERE, which is not set"
+    assert wrong == [Finding(Level.WRONG, "server payments", told, "set it where the broker runs")]
+
+
+async def test_an_unreadable_policy_is_wrong_at_its_line(store: Store, tmp_path: Path) -> None:
+    found = await findings(folder(tmp_path, "rules: [{id: x, efect: allow}]\n"), Settings(data=tmp_path), store)
+    assert (found[0].level, found[0].about) == (Level.WRONG, "policy")
+    assert "rules.yaml:1:" in found[0].told
+
+
+async def test_an_outside_store_without_a_key_and_a_door_without_tls_are_noted(store: Store, tmp_path: Path) -> None:
+    settings = Settings(data=tmp_path, redis_url=SecretStr(store.url), host="0.0.0.0")
+    found = await findings(folder(tmp_path), settings, store)
+    assert {finding.about for finding in found if finding.level is Level.WARNING} == {"data at rest", "transport"}
+
+
+async def test_the_embedded_store_keeps_its_promises(store: Store) -> None:
+    assert [finding.level for finding in await store_findings(store)] == [Level.FINE]
+
+
+def test_the_command_says_fine_with_0_and_wrong_with_1(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], store_url: str
+) -> None:
+    monkeypatch.setenv("BROKER_REDIS_URL", store_url)
+    monkeypatch.setenv("BROKER_DATA", str(tmp_path))
+    monkeypatch.setenv("BROKER_POLICIES", str(folder(tmp_path)))
+    assert main(["doctor"]) == 1
+    monkeypatch.setenv("NOT_SET_ANYWHERE", "secret-value")
+    assert main(["doctor"]) == 0
+    assert "secret-value" not in capsys.readouterr().out
