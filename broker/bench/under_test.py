@@ -39,7 +39,7 @@ def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTes
         write_policy(home / "policies", upstream, rules)
         env = {
             "BROKER_DATA": str(home / "data"), "BROKER_POLICIES": str(home / "policies"), "BROKER_PORT": "0",
-            "BROKER_HOLD": "PT2H", "BROKER_LOG_LEVEL": "error", "BROKER_HOST": "127.0.0.1",
+            "BROKER_HOLD": "PT2H", "BROKER_PENDING_PER_AGENT": "0", "BROKER_LOG_LEVEL": "error", "BROKER_HOST": "127.0.0.1",
         }  # fmt: skip
         begin = time.perf_counter()
         announced = home / "announced"
