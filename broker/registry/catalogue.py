@@ -119,15 +119,18 @@ class Catalogue:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask every server again and again while this is open, and read the pins."""
+        mistake: Exception | None = None
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._keep_asking)
-            tasks.start_soon(self._keep_pins)
-            tasks.start_soon(self._keep_telling)
+            for work in (self._keep_asking, self._keep_pins, self._keep_telling):
+                tasks.start_soon(work)
             try:
                 yield
-            finally:
-                tasks.cancel_scope.cancel()
+            except Exception as error:
+                mistake = error  # raised below as it is, in no group of mistakes
+            tasks.cancel_scope.cancel()
         await self._asking.close()
+        if mistake is not None:
+            raise mistake
 
     async def _keep_asking(self) -> None:
         while True:

@@ -72,8 +72,10 @@ class StdioServer:
         call["params"] = {**request.call.params, "_meta": {**self._stamp(request), "progressToken": request.id}}
         answer = await self._release(call, origin, lambda message: relay(encode(message)))
         result = answer.get("result")
-        if isinstance(result, dict) and result.get("resultType") == "input_required":
-            return eras.error(call, -32603, "the server asked for input in the middle of a release, where nobody can give it")
+        kind = result.get("resultType", "complete") if isinstance(result, dict) else "complete"
+        if kind != "complete":  # nobody can be asked now, and nobody would follow a task
+            text = f"the server answered the approved call with `{kind}` instead of a result: it was not finished"
+            return eras.error(call, -32603, text)
         return answer
 
     async def _release(self, call: Message, origin: Origin, sink: Sink) -> Message:
@@ -123,12 +125,16 @@ class StdioForwarder:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve while this is open. At its end every process is ended, with all that it started."""
+        mistake: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
             try:
                 yield
-            finally:
-                tasks.cancel_scope.cancel()
+            except Exception as error:
+                mistake = error  # raised below as it is, in no group of mistakes
+            tasks.cancel_scope.cancel()
+        if mistake is not None:
+            raise mistake
 
     async def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False

@@ -151,7 +151,7 @@ async def test_a_release_whose_session_is_gone_leaves_the_server_untouched(bench
 @pytest.mark.parametrize("server", ["own", "newer"])
 async def test_a_release_declares_no_capability_so_that_nobody_is_asked_in_it(bench: Bench, server: str) -> None:
     answer, _ = await execute(bench, server, "round", NEWER, text="who?")
-    assert "the server asked for input in the middle of a release" in answer["error"]["message"]
+    assert "answered the approved call with `input_required`" in answer["error"]["message"]
 
 
 async def test_a_release_for_an_older_caller_of_a_newer_server_reads_like_the_older_era(bench: Bench) -> None:

@@ -1,0 +1,33 @@
+"""Asking servers without a broker around it, wired: for the command line."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from broker.domain.servers import Server
+from broker.upstream.http import HttpServers
+from broker.upstream.http_peers import HttpPeers
+from broker.upstream.probe import Prober
+from broker.upstream.stdio import StdioForwarder
+from broker.upstream.targets import Directory
+
+
+@asynccontextmanager
+async def prober(catalogue: Callable[[str], Server | None], *, connect_within: float = 5.0) -> AsyncIterator[Prober]:
+    """Yield a prober for a catalogue. Servers that it starts are ended with it."""
+    target = Directory(catalogue).target
+    http = HttpServers(target, connect_within=connect_within)
+    peers = HttpPeers(http.forward, target, _no_schema)
+    stdio = StdioForwarder(catalogue, silence=timedelta(minutes=1))
+    async with stdio.running():
+        try:
+            yield Prober(catalogue, peers, stdio.peer)
+        finally:
+            await peers.close()
+            await http.close()
+
+
+async def _no_schema(server: str, tool: str) -> None:
+    """Probes call no tool."""
