@@ -6,17 +6,24 @@ from typing import Any
 
 import structlog
 
+from broker.approvals.ports import Query
+from broker.channels.web.differences import Compared, differences
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.standing import may_see, standing
 from broker.channels.web.timeline import Moment, from_record, timeline
-from broker.channels.web.views import RequestView, request_view
+from broker.channels.web.views import Background, RequestView, request_view
 from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.redaction import Shown, shown_call
-from broker.domain.requests import ApprovalRequest, RequestId
+from broker.domain.redaction import shown as redacted
+from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import StoreUnavailable, UnknownRequest
+from broker.insights.signals import Past, past, signals
 
 log = structlog.get_logger()
+
+EARLIER = 100
+REMEMBERED = 500
 
 
 async def seen(web: Web, who: SignedIn, request_id: str) -> ApprovalRequest:
@@ -34,15 +41,39 @@ def shown_to(web: Web, who: SignedIn, request: ApprovalRequest) -> Shown:
 
 
 async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestView:
-    people, now = web.people(), web.now()
-    return request_view(
-        request,
-        shown_to(web, who, request),
-        people=people,
-        standing=standing(request, who.person, web.groups(who), now),
-        moments=await moments(web, request),
-        now=now,
-    )
+    now, own = web.now(), web.groups(who)
+    shown, earlier = shown_to(web, who, request), await _past(web, request)
+    known = Background(await moments(web, request))
+    if earlier is not None:
+        visible = [one for one in earlier.requests if may_see(one, who.person, own, web.parts.observers)]
+        known = Background(
+            known.moments, signals(request, earlier, now), _compared(web, request, shown, Past(tuple(visible)).last_approved)
+        )
+    return request_view(request, shown, known, people=web.people(), standing=standing(request, who.person, own, now), now=now)
+
+
+async def _past(web: Web, request: ApprovalRequest) -> Past | None:
+    """What came before, for those who still have to judge. Remembered, since it hardly changes and pages are read often."""
+    if request.state is not RequestState.PENDING:
+        return None
+    known = web.pasts.get(request.id)
+    if known is None:
+        call = request.call
+        query = Query(principal=call.caller.principal, server=call.server, tool=call.tool)
+        page = await web.parts.requests.find(query, limit=EARLIER)
+        known = web.pasts[request.id] = past(request, page.requests, all=not page.cursor)
+        if len(web.pasts) > REMEMBERED:
+            web.pasts.pop(next(iter(web.pasts)))
+    return known
+
+
+def _compared(web: Web, request: ApprovalRequest, shown: Shown, last: ApprovalRequest | None) -> Compared | None:
+    """The differences to the last approved call, redacted by the rules of both."""
+    if last is None or not isinstance(shown.arguments, dict):
+        return None
+    paths = (*last.plan.redact, *request.plan.redact)
+    before = redacted(last.call.arguments, paths, web.parts.mask_key)
+    return Compared(last.id, last.opened_at, differences(before.arguments, shown.arguments))
 
 
 async def moments(web: Web, request: ApprovalRequest) -> tuple[Moment, ...]:

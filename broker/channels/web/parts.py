@@ -20,6 +20,7 @@ from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.domain.people import People, Reviewer
 from broker.errors import PolicyInvalid
+from broker.insights.signals import Past
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +59,7 @@ class Web:
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
         self.uncovered = Uncovered()
+        self.pasts: dict[str, Past] = {}
 
     @staticmethod
     def of(request: Request[Any, Any, Any]) -> Web:

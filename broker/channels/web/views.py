@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from broker.channels.web.arguments import Laid, Piece, lay_out, pieces
+from broker.channels.web.differences import Compared
 from broker.channels.web.standing import Standing
 from broker.channels.web.timeline import Moment
 from broker.domain.calls import digest_of
@@ -15,6 +15,7 @@ from broker.domain.people import People
 from broker.domain.redaction import Cause, Masked, Shown
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Review, progress
+from broker.insights.signals import Signal
 
 SOON = timedelta(minutes=5)
 
@@ -56,6 +57,14 @@ class Answer(msgspec.Struct, frozen=True):
     reason: tuple[Piece, ...]
 
 
+class Background(msgspec.Struct, frozen=True):
+    """What is known around a request: its story, what the broker saw of its like, and how it differs from the last of them."""
+
+    moments: tuple[Moment, ...]
+    signals: tuple[Signal, ...] = ()
+    compared: Compared | None = None
+
+
 class RequestView(msgspec.Struct, frozen=True):
     """Everything on a request's page. `view` is the digest of what this person is shown, kept with their review."""
 
@@ -72,7 +81,7 @@ class RequestView(msgspec.Struct, frozen=True):
     answers: tuple[Answer, ...]
     barred: tuple[str, ...]
     standing: Standing
-    moments: tuple[Moment, ...]
+    known: Background
     agent: tuple[Piece, ...]
     client: tuple[Piece, ...]
     stated: tuple[Piece, ...]
@@ -92,7 +101,7 @@ class RequestView(msgspec.Struct, frozen=True):
 
 
 def request_view(
-    request: ApprovalRequest, shown: Shown, *, people: People, standing: Standing, moments: Sequence[Moment], now: datetime
+    request: ApprovalRequest, shown: Shown, known: Background, *, people: People, standing: Standing, now: datetime
 ) -> RequestView:
     """Put together what one person sees of one request."""
     caller = request.call.caller
@@ -112,7 +121,7 @@ def request_view(
         answers=tuple(_answer(review, people) for review in request.reviews),
         barred=tuple(people.person(person).shown for person in sorted(caller.people)),
         standing=standing,
-        moments=tuple(moments),
+        known=known,
         agent=pieces(caller.agent or caller.workload or caller.user or "unnamed"),
         client=pieces(" ".join(part for part in (caller.client, caller.client_version) if part)),
         stated=pieces(request.origin.stated),

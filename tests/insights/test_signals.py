@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from broker.domain.calls import Caller, ToolCall
+from broker.domain.decisions import ApprovalPlan, Requirement, RuleApproval
+from broker.domain.requests import ApprovalRequest, RequestId, RequestState
+from broker.domain.reviews import Review, Verdict
+from broker.insights.signals import Past, Signal, past, signals
+
+NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
+FIRST = Signal("The first time that this agent asks for this tool.", odd=True)
+
+
+def request(
+    days: float, state: RequestState = RequestState.COMPLETED, definition: str = "sha256:d", tool: str = "refund", **args: Any
+) -> ApprovalRequest:
+    call = ToolCall("payments", tool, {"name": tool, "arguments": args}, Caller(agent="bot"))
+    plan = ApprovalPlan("Refund", (RuleApproval("r", (Requirement("finance"),)),), timedelta(hours=1), show=("args.customer",))
+    at = NOW - timedelta(days=days)
+    verdict = Verdict.REJECT if state is RequestState.REJECTED else Verdict.APPROVE
+    return ApprovalRequest(
+        id=RequestId(f"r{days}"),
+        version=1,
+        state=state,
+        call=call,
+        digest=call.digest(),
+        plan=plan,
+        policy="p",
+        definition=definition,
+        rules=("r",),
+        reasons=(),
+        opened_at=at,
+        expires_at=at + timedelta(hours=1),
+        reviews=(Review("ann", verdict, at, "d", "web"),),
+    )
+
+
+def told(found: list[ApprovalRequest], now: ApprovalRequest, *, all: bool = True) -> list[tuple[str, bool]]:
+    return [(signal.text, signal.odd) for signal in signals(now, past(now, found, all=all), NOW)]
+
+
+def test_a_first_time_is_odd() -> None:
+    now = request(0, RequestState.PENDING)
+    assert signals(now, past(now, [now, request(1, tool="other")], all=True), NOW) == (FIRST,)
+
+
+@pytest.mark.parametrize(
+    ("found", "all", "counts"),
+    [
+        ([request(1), request(2)], True, "2 approved, 0 rejected"),
+        ([request(1), request(2, RequestState.EXPIRED)], True, "1 approved, 0 rejected, 1 without an answer"),
+        ([request(1)], False, "at least 1 approved, 0 rejected"),
+        ([request(1), request(31)], True, "1 approved, 0 rejected"),
+    ],
+)
+def test_what_became_of_earlier_calls_is_counted_over_30_days(found: list[ApprovalRequest], all: bool, counts: str) -> None:
+    assert told(found, request(0, RequestState.PENDING, x=1), all=all) == [
+        (f"In the last 30 days, of this agent and tool: {counts}.", False)
+    ]
+
+
+def test_a_value_that_no_approved_call_had_is_odd_and_comes_first() -> None:
+    found = [request(day, customer="Acme") for day in (1, 2, 3)]
+    assert told(found, request(0, RequestState.PENDING, customer="Zed"))[0] == (
+        "Never seen before in 3 approved calls: customer.",
+        True,
+    )
+    assert all(not odd for _, odd in told(found, request(0, RequestState.PENDING, customer="Acme")))
+
+
+def test_the_same_call_after_its_rejection_is_odd() -> None:
+    assert ("Exactly this call was rejected before.", True) in told(
+        [request(1, RequestState.REJECTED, customer="Zed")], request(0, RequestState.PENDING, customer="Zed")
+    )
+
+
+def test_a_tool_that_is_described_differently_now_is_odd() -> None:
+    found = [request(1, definition="sha256:old")]
+    assert ("The server describes the tool differently than when it was last approved.", True) in told(
+        found, request(0, RequestState.PENDING)
+    )
+
+
+def test_the_last_approved_call_is_the_newest_that_was_let_through() -> None:
+    found = [request(1, RequestState.REJECTED), request(2), request(3)]
+    assert past(request(0, RequestState.PENDING), found, all=True).last_approved == found[1]
+    assert Past(()).last_approved is None
