@@ -54,6 +54,12 @@ class Person:
             await anyio.sleep(POLL)
         return found
 
+    async def titled(self, title: str) -> dict[str, Any]:
+        """Return the pending request of that title once it is there."""
+        while not (found := [one for one in await self.listed("pending") if one["title"] == title]):  # noqa: ASYNC110  as above
+            await anyio.sleep(POLL)
+        return found[0]
+
     async def review(self, one: dict[str, Any], verdict: str, reason: str = "") -> httpx2.Response:
         body = {"verdict": verdict, "digest": one["digest"], "reason": reason}
         return await self.http.post(f"/requests/{one['id']}/reviews", json=body)

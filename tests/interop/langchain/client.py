@@ -32,7 +32,7 @@ async def main(order: dict[str, Any]) -> None:
 async def one(tool: BaseTool, arguments: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     try:
-        said = {"text": str(await tool.ainvoke(arguments)), "error": ""}
+        said = {"text": "".join(block.get("text", "") for block in await tool.ainvoke(arguments)), "error": ""}
     except Exception as error:  # whatever the adapters make of a timeout is what the test wants to see
         said = {"text": "", "error": f"{type(error).__name__}: {error}"}
     return {**said, "seconds": time.monotonic() - began}
