@@ -47,14 +47,15 @@ def build(files: Files, environment_name: str) -> Built:
     """Return everything; what is wrong is on the sheets, and then the result is not to be used."""
     consts = {name: entry.value for name, entry in _once(files, "consts").items()}
     counters = {name: _counter(name, entry.value) for name, entry in _once(files, "counters").items()}
-    vocabulary = Vocabulary(tuple((name, type_word(value)) for name, value in sorted(consts.items())), tuple(sorted(counters)))
+    types = {**dict.fromkeys(_written(files, "consts"), "any"), **{name: type_word(value) for name, value in consts.items()}}
+    vocabulary = Vocabulary(tuple(sorted(types.items())), tuple(sorted(_written(files, "counters"))))
     lib = _once(files, "lib")
-    writer = Writer(vocabulary, {name: entry.value for name, entry in lib.items()})
-    snippets = {name: writer.snippet(entry.value, entry.node, entry.sheet) for name, entry in lib.items()}
+    writer = Writer(vocabulary, {name: entry.value for name, entry in lib.items()}, _written(files, "lib"))
+    snippets = {name: writer.snippet(name, entry.node, entry.sheet) for name, entry in lib.items()}
     defaults = _defaults(files)
-    builder = RuleBuilder(writer, defaults, counters)
-    rules = _rules(files, builder)
-    rules, exemptions = builder.exempted(rules, _entries(files, "exceptions"))
+    ids = frozenset(read.get("id") for _, read in _entries(files, "rules") if "id" in read.values)
+    builder = RuleBuilder(writer, defaults, _written(files, "counters"), ids)
+    rules, exemptions = builder.exempted(_rules(files, builder), _entries(files, "exceptions"))
     made = RuleSet(
         rules=rules, defaults=defaults, consts=consts, counters=counters, exemptions=exemptions, snippets=snippets,
         environment=environment_name, places=_places(files), vocabulary=vocabulary,
@@ -75,6 +76,11 @@ def _places(files: Files) -> dict[str, str]:
             for name in table.values if table is not None else ():
                 found.setdefault(f"{section}.{name}", f"{sheet.document.file}:{table.node.keys[name].line}")
     return found
+
+
+def _written(files: Files, section: str) -> frozenset[str]:
+    """The names of a table, those of wrong entries too: rules that use them are not told so again."""
+    return frozenset(name for _, read in files if read.get(section) is not None for name in read.get(section).node.value)
 
 
 def _entries(files: Files, section: str) -> list[tuple[Sheet, Read]]:
@@ -138,15 +144,16 @@ def _counter(name: str, read: Read) -> Counter:
 
 
 def _rules(files: Files, builder: RuleBuilder) -> tuple[Rule, ...]:
-    made: dict[str, Rule] = {}
+    made: list[Rule] = []
+    first: dict[str, str] = {}
     for sheet, read in _entries(files, "rules"):
-        rule = builder.rule(read, sheet)
-        name = read.get("id")
-        if name in made:
-            sheet.wrong(read.at("id"), f"the rule `{name}` is defined twice", f"rename one; the first is {made[name].where}")
+        rule, name = builder.rule(read, sheet), read.get("id")
+        if name is not None and name in first:
+            sheet.wrong(read.at("id"), f"the rule `{name}` is defined twice", f"rename one; the first is {first[name]}")
         elif rule is not BAD:
-            made[name] = rule
-    return tuple(made[name] for name in sorted(made))
+            made.append(rule)
+        first.setdefault(name, f"{sheet.document.file}:{read.at('id').line}")
+    return tuple(sorted(made, key=lambda rule: rule.id))
 
 
 def _people(files: Files) -> People:

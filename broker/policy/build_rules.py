@@ -11,7 +11,6 @@ from broker.domain.redaction import check_path
 from broker.policy.nodes import Place
 from broker.policy.rules import (
     Approval,
-    Counter,
     Defaults,
     Exemption,
     Limit,
@@ -61,16 +60,22 @@ def _needs(reads: tuple[Read, ...]) -> tuple[Requirement, ...]:
 
 
 class RuleBuilder:
-    """Builds the rules of one policy. Problems go to the sheet of the file that holds the rule."""
+    """Builds the rules of one policy. Problems go to the sheet of the file that holds the rule.
 
-    def __init__(self, writer: Writer, defaults: Defaults, counters: dict[str, Counter]) -> None:
+    `counters` and `rules` are all names that are written, wrong entries too: a mistake is told once.
+    """
+
+    def __init__(self, writer: Writer, defaults: Defaults, counters: frozenset[str], rules: frozenset[str]) -> None:
         self._writer = writer
         self._defaults = defaults
         self._counters = counters
+        self._known = rules
 
     def rule(self, read: Read, sheet: Sheet) -> Any:
         """Return the rule, or BAD."""
         before = len(sheet.problems)
+        if "effect" not in read.values or "id" not in read.values:
+            return self._rest(read, sheet)
         effect = RuleEffect(read.get("effect"))
         self._shape(read, effect, sheet)
         limit = self._limit(read.get("limit"), sheet) if effect is RuleEffect.LIMIT and read.get("limit") else None
@@ -78,7 +83,7 @@ class RuleBuilder:
         asked = self._approval(read, sheet) if asks else None
         when, unless = (self._condition(read, key, sheet) for key in ("when", "unless"))
         self._texts(read, sheet)
-        if len(sheet.problems) > before:
+        if len(sheet.problems) > before or when is BAD or unless is BAD:
             return BAD
         own = read.get("match")
         return Rule(
@@ -88,6 +93,13 @@ class RuleBuilder:
             severity=Severity(read.get("severity", "medium")), mode=Mode(read.get("mode", "enforce")),
             guardrail=read.get("guardrail", False), approval=asked, limit=limit, redact=read.get("redact", ()),
         )  # fmt: skip
+
+    def _rest(self, read: Read, sheet: Sheet) -> Any:
+        """A rule without effect or id: the mistakes of its other parts are told all the same."""
+        self._texts(read, sheet)
+        for key in ("when", "unless"):
+            self._condition(read, key, sheet)
+        return BAD
 
     def _shape(self, read: Read, effect: RuleEffect, sheet: Sheet) -> None:
         """Keys that don't fit the effect."""
@@ -129,10 +141,10 @@ class RuleBuilder:
         for hole in bad_holes(read.get("title", "")):
             mend = "write {args.name}, {caller.user}, {tool.name} or {server.name}"
             sheet.wrong(read.at("title"), f"`{hole[:60]}` can't be filled into a title", mend)
-        for path, node in zip(read.get("redact", ()), read.node.value["redact"].value if read.get("redact") else (), strict=True):
-            told = check_path(path)
+        for node in read.node.value["redact"].value if read.get("redact") else ():
+            told = check_path(node.value) if node.value in read.get("redact") else ""
             if told:
-                sheet.wrong(node.place, f"`{path[:60]}` is no JSONPath: {told}", "write it as $.args.card.*")
+                sheet.wrong(node.place, f"`{node.value[:60]}` is no JSONPath: {told}", "write it as $.args.card.*")
 
     def exempted(
         self, rules: tuple[Rule, ...], written: list[tuple[Sheet, Read]]
@@ -142,6 +154,8 @@ class RuleBuilder:
         made: dict[str, Exemption] = {}
         for sheet, read in written:
             entry = self._exemption(read, by_id, sheet)
+            if entry is BAD:
+                continue
             if entry.id in made:
                 first = made[entry.id].where
                 sheet.wrong(read.at("id"), f"the exception `{entry.id}` is defined twice", f"rename one; the first is {first}")
@@ -152,17 +166,22 @@ class RuleBuilder:
         ]
         return tuple(helped), tuple(made.values())
 
-    def _exemption(self, read: Read, rules: dict[str, Rule], sheet: Sheet) -> Exemption:
-        for name in read.get("rules"):
+    def _exemption(self, read: Read, rules: dict[str, Rule], sheet: Sheet) -> Any:
+        for name in read.get("rules", ()):
             rule = rules.get(name)
+            if rule is None and name in self._known:
+                continue
             if rule is None:
                 sheet.wrong(read.at("rules"), f"there is no rule `{name}`", nearest(name, rules) if rules else "write its id")
             elif rule.guardrail:
                 sheet.wrong(read.at("rules"), f"`{name}` is a guardrail: nothing takes it away", "change the rule itself")
             elif rule.effect is RuleEffect.ALLOW:
                 sheet.wrong(read.at("rules"), f"`{name}` allows: an exception takes away what asks or denies", "leave it out")
+        when = self._condition(read, "when", sheet)
+        if not {"id", "rules", "when", "expires", "owner"} <= read.values.keys():
+            return BAD
         return Exemption(
-            id=read.get("id"), rules=read.get("rules"), when=self._condition(read, "when", sheet), expires=read.get("expires"),
+            id=read.get("id"), rules=read.get("rules"), when=when, expires=read.get("expires"),
             owner=read.get("owner"), ticket=read.get("ticket", ""), where=f"{sheet.document.file}:{read.at('id').line}",
             column=read.at("id").column,
         )  # fmt: skip

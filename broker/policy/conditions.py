@@ -80,7 +80,7 @@ class Vocabulary(msgspec.Struct, frozen=True):
     counters: tuple[str, ...] = ()
 
 
-_WORDS = {"bool": _T.BOOL, "int": _T.INT, "float": _T.DOUBLE, "str": _T.STRING}
+_WORDS = {"bool": _T.BOOL, "int": _T.INT, "float": _T.DOUBLE, "str": _T.STRING, "any": _T.DYN}
 
 
 def type_word(value: Any) -> str:

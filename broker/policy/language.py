@@ -92,6 +92,7 @@ _RULE = Record(
         "limit": Field(_LIMIT, "for effect limit"),
         "redact": Field(Many(_JSONPATH), "arguments that channels and logs never show"),
     },
+    partly=True,
 )
 _EXCEPTION = Record(
     "an exception",
@@ -103,6 +104,7 @@ _EXCEPTION = Record(
         "owner": Field(_NAME, "who answers for it", needed=True),
         "ticket": Field(_NAME, "where it was agreed"),
     },
+    partly=True,
 )
 _COUNTER = Record(
     "a counter",

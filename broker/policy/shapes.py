@@ -47,7 +47,7 @@ class Anything(msgspec.Struct, frozen=True):
 
 
 class Many(msgspec.Struct, frozen=True):
-    """A list; `or_one` lets a single item stand without brackets. Reads as a tuple."""
+    """A list; `or_one` lets a single item stand without brackets. Reads as a tuple of the good items."""
 
     item: Shape
     or_one: bool = False
@@ -65,8 +65,7 @@ class Many(msgspec.Struct, frozen=True):
             return sheet.wrong(node.place, f"{said(node.value)} is not {self.what}", "write it as [one, two]")
         if not node.value and not self.may_be_empty:
             return sheet.wrong(node.place, "the list is empty", f"write at least one: {self.item.what}")
-        items = [self.item.read(child, sheet) for child in node.value]
-        return BAD if any(item is BAD for item in items) else tuple(items)
+        return tuple(item for child in node.value if (item := self.item.read(child, sheet)) is not BAD)
 
     def schema(self) -> dict[str, Any]:
         least = {} if self.may_be_empty else {"minItems": 1}
@@ -108,10 +107,11 @@ class Field(msgspec.Struct, frozen=True):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """A mapping with known keys. Reads as `Read`; a needed key that is missing makes it BAD."""
+    """A mapping with known keys. Reads as `Read`; a needed key that is missing or wrong makes it BAD, unless `partly`."""
 
     what: str
     fields: Mapping[str, Field]
+    partly: bool = False
 
     def read(self, node: Node, sheet: Sheet) -> Any:
         if not isinstance(node.value, dict):
@@ -126,7 +126,7 @@ class Record(msgspec.Struct, frozen=True):
         for key in missing:
             sheet.wrong(node.place, f"{self.what} lacks `{key}`", f"add `{key}`: {self.fields[key].shape.what}")
         broken = [key for key in node.value if key in self.fields and self.fields[key].needed and key not in values]
-        return BAD if missing or broken else Read(values, node)
+        return BAD if (missing or broken) and not self.partly else Read(values, node)
 
     def _keys(self) -> str:
         return ", ".join(f"`{key}`" for key in self.fields)

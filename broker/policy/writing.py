@@ -27,25 +27,35 @@ def _expanded(text: str, snippets: Mapping[str, str]) -> _Expanded:
 
 
 class Writer:
-    """Compiles the conditions of one policy. `snippets` are the texts of `lib`."""
+    """Compiles the conditions of one policy. `snippets` are the texts of `lib`, `known` all its names, wrong ones too."""
 
-    def __init__(self, vocabulary: Vocabulary, snippets: dict[str, str]) -> None:
+    def __init__(self, vocabulary: Vocabulary, snippets: dict[str, str], known: frozenset[str]) -> None:
         self._vocabulary = vocabulary
         self._snippets = snippets
+        self._known = known
+        self._broken = set(known - snippets.keys())
 
     def condition(self, text: str, node: Node, sheet: Sheet) -> Any:
-        """Return the `Condition`, or BAD with its mistakes on the sheet."""
-        for chain in chains(text) if "lib" in text else ():
-            if chain.names[0] == "lib" and (len(chain.names) == 1 or chain.names[1] not in self._snippets):
+        """Return the `Condition`, or BAD with its mistakes on the sheet. A broken snippet is told at its own place alone."""
+        used = [chain for chain in chains(text) if chain.names[0] == "lib"] if "lib" in text else []
+        for chain in used:
+            if len(chain.names) == 1 or chain.names[1] not in self._known:
                 place = sheet.document.inside(node, *_line_and_column(text, chain.start))
                 return sheet.wrong(place, f"there is no snippet `{'.'.join(chain.names[:2])}`", "define it under `lib`")
-        return self._made(text, _expanded(text, self._snippets) if "lib" in text else _Expanded(text), node, sheet)
+        if any(chain.names[1] in self._broken for chain in used):
+            return BAD
+        return self._made(text, _expanded(text, self._snippets) if used else _Expanded(text), node, sheet)
 
-    def snippet(self, text: str, node: Node, sheet: Sheet) -> Any:
+    def snippet(self, name: str, node: Node, sheet: Sheet) -> Any:
         """Check a snippet alone: of any type, and without other snippets. Return a `Condition` or BAD."""
+        text = self._snippets[name]
         if any(chain.names[0] == "lib" for chain in chains(text)):
-            return sheet.wrong(node.place, "a snippet uses no other snippet", "write the other one out")
-        return self._made(text, _Expanded(text), node, sheet, boolean=False)
+            made = sheet.wrong(node.place, "a snippet uses no other snippet", "write the other one out")
+        else:
+            made = self._made(text, _Expanded(text), node, sheet, boolean=False)
+        if made is BAD:
+            self._broken.add(name)
+        return made
 
     def _made(self, text: str, expanded: _Expanded, node: Node, sheet: Sheet, *, boolean: bool = True) -> Any:
         program = compiled(self._vocabulary, expanded.source, boolean)
