@@ -38,7 +38,7 @@ from broker.identity.people import PersonTokens, SignInLinks
 from broker.identity.sessions import Sessions
 from broker.metrics import Metrics
 from broker.operations import Operations
-from broker.outward import Listed, Servers, ways_of
+from broker.outward import Outward, outward
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
@@ -46,7 +46,6 @@ from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
 from broker.upstream.http_release import Stamp
-from broker.upstream.ways import Ways
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
 
@@ -117,14 +116,12 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     """
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
-        catalogue = Servers(ground.policies)
-        tools = Listed(catalogue)
-        ways = await ways_of(settings, catalogue, tools, _stamp(ground), rooms)
-        cases = _use_cases(ground, tools, ways)
+        out = await outward(settings, ground.policies, ground.store, _stamp(ground), rooms)
+        cases = _use_cases(ground, out)
         identity = identity_of(ground.store, grace=GRACE if settings.on_store_down == "allow" else 0.0)
-        gateway = await _gateway(ground, cases, identity, catalogue, tools, ways)
+        gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity)
-        await _background(ground, cases, channels=())
+        await _background(ground, cases, out, channels=())
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
         operations = _operations(ground)
         front = Front({"/mcp": gateway, **dict.fromkeys(OPERATIONS, operations)}, web)
@@ -175,7 +172,7 @@ def _stamp(ground: _Ground) -> Stamp:
     return lambda request: {RECEIPT: issuer.receipt(request, now())}
 
 
-def _use_cases(ground: _Ground, tools: Listed, ways: Ways) -> _UseCases:
+def _use_cases(ground: _Ground, out: Outward) -> _UseCases:
     store, policies, settings = ground.store, ground.policies, ground.settings
     memory = Memory(store.credentials, settings.remember_rejections)
     brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
@@ -183,20 +180,18 @@ def _use_cases(ground: _Ground, tools: Listed, ways: Ways) -> _UseCases:
         store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window, memory=memory
     )
     guard = Guard(
-        desk, policies, tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
+        desk, policies, out.tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
     )  # fmt: skip
-    fitness = Fitness(store.requests, policies, tools, store.counters, clock=now, brakes=brakes)
-    releaser = Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
+    fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes)
+    releaser = Releaser(store.requests, store.changes, out.ways, fitness, broker=ground.broker, lease=settings.lease)
     return _UseCases(desk, guard, releaser)
 
 
-async def _gateway(
-    ground: _Ground, cases: _UseCases, identity: Identity, catalogue: Servers, tools: Listed, ways: Ways
-) -> Gateway:  # fmt: skip
+async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: Outward) -> Gateway:
     gateway = Gateway(
-        authenticate=identity.agents.authenticate, catalogue=catalogue.server, judge=cases.guard, desk=cases.desk,
-        lines=cases.releaser, forwarder=ways, schemas=tools.schema, clock=now,
+        authenticate=identity.agents.authenticate, catalogue=out.servers.server, judge=cases.guard, desk=cases.desk,
+        lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
         body_limit=ground.settings.body_limit,
@@ -226,7 +221,7 @@ def _operations(ground: _Ground) -> Operations:
     return Operations(unready=unready, metrics=metrics, jwks={"keys": [ground.key.public()]})
 
 
-async def _background(ground: _Ground, cases: _UseCases, channels: Sequence[Channel]) -> None:
+async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels: Sequence[Channel]) -> None:
     """Start what works without being asked: sealing, releasing, deadlines, deliveries."""
     store = ground.store
     sealer = Sealer(
@@ -234,7 +229,7 @@ async def _background(ground: _Ground, cases: _UseCases, channels: Sequence[Chan
         clock=now,
     )  # fmt: skip
     janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
-    for room in (ground.stops, sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
+    for room in (out.tools, ground.stops, sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
         await ground.rooms.enter_async_context(room.running())
 
 

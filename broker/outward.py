@@ -1,29 +1,46 @@
-"""The side towards guarded servers, wired: the catalogue in force, its tools, and the ways to them."""
+"""The side towards guarded servers, wired: the catalogue in force, what its servers offer, and the ways to them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-import httpx2
-from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
-
-from broker.approvals.ports import SeenTool
-from broker.domain.servers import Server, ToolDefinition
-from broker.errors import PolicyInvalid, UpstreamUntouched
+from broker.approvals.ports import Query
+from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
+from broker.domain.servers import Server
+from broker.errors import PolicyInvalid
+from broker.registry.catalogue import Catalogue
+from broker.registry.pins import Pins
+from broker.registry.ports import Listing
+from broker.registry.voiding import Voiding
 from broker.reload import PolicyFolder
 from broker.settings import Settings
+from broker.store.open import Store
+from broker.store.requests import Requests
 from broker.upstream.http import HttpServers
+from broker.upstream.http_peers import HttpPeers
 from broker.upstream.http_release import HttpReleases, Stamp
+from broker.upstream.probe import Prober
 from broker.upstream.stdio import StdioForwarder
 from broker.upstream.targets import Directory
 from broker.upstream.ways import Ways
 
 
+@dataclass(frozen=True)
+class Outward:
+    """Everything towards guarded servers. `tools.running()` keeps asking them."""
+
+    servers: Servers
+    tools: Catalogue
+    pins: Pins
+    ways: Ways
+
+
 class Servers:
-    """The catalogue, as far as the policy folder holds it."""
+    """The catalogue, as far as the policy folder holds it: empty while there never was a good one."""
 
     def __init__(self, policies: PolicyFolder) -> None:
         self._policies = policies
@@ -34,52 +51,59 @@ class Servers:
         except PolicyInvalid:
             return None
 
-
-class Listed:
-    """Tools as the operator lists them, defined as their server says now."""
-
-    def __init__(self, servers: Servers) -> None:
-        self._servers = servers
-        self._directory = Directory(servers.server)
-        self._seen: dict[tuple[str, str], SeenTool] = {}
-
-    async def look(self, server: str, tool: str, *, fresh: bool = False) -> SeenTool:
-        entry = self._servers.server(server)
-        if entry is None:
-            return SeenTool(False, None)
-        if fresh or (server, tool) not in self._seen:
-            self._seen[server, tool] = SeenTool(tool in entry.tools, await self._definition(entry, tool))
-        return self._seen[server, tool]
-
-    async def _definition(self, entry: Server, tool: str) -> ToolDefinition | None:
-        if not entry.url:
-            return None
-        target = self._directory.target(entry.name)
+    def names(self) -> Sequence[str]:
         try:
-            async with (
-                httpx2.AsyncClient(headers=dict(target.headers), timeout=10) as http,
-                Client(streamable_http_client(entry.url, http_client=http), mode="auto") as client,
-            ):
-                tools = (await client.list_tools()).tools
-        except Exception as error:
-            raise UpstreamUntouched(f"the tools of {entry.name} can't be listed: {type(error).__name__}") from None
-        found = [one for one in tools if one.name == tool]
-        raw = found[0].model_dump(mode="json", by_alias=True, exclude_none=True) if found else None
-        return ToolDefinition(entry.name, tool, raw) if raw else None
-
-    async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
-        seen = await self.look(server, tool)
-        return seen.definition.input_schema if seen.definition else None
+            return tuple(self._policies.current.servers)
+        except PolicyInvalid:
+            return ()
 
 
-async def ways_of(settings: Settings, servers: Servers, tools: Listed, stamp: Stamp, rooms: AsyncExitStack) -> Ways:
-    """Return the ways to all servers; `rooms` closes them."""
+async def outward(
+    settings: Settings, policies: PolicyFolder, store: Store, stamp: Stamp, rooms: AsyncExitStack
+) -> Outward:  # fmt: skip
+    """Return the side towards servers; `rooms` closes it."""
+    servers, pins = Servers(policies), Pins(store.servers)
     target = Directory(servers.server).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
     passing = HttpServers(target, connect_within=connect, silence=silence)
     releasing = HttpServers(target, connect_within=connect, silence=silence, pooled=False)
-    rooms.push_async_callback(passing.close)
-    rooms.push_async_callback(releasing.close)
     stdio = StdioForwarder(servers.server, silence=settings.upstream_timeout, stamp=stamp)
+    for http in (passing, releasing):
+        rooms.push_async_callback(http.close)
     await rooms.enter_async_context(stdio.running())
-    return Ways(servers.server, passing, HttpReleases(releasing, target, tools.schema, stamp), stdio)
+
+    async def schema(server: str, tool: str) -> Mapping[str, Any] | None:
+        return await tools.schema(server, tool)  # the catalogue is made below, of what is made here
+
+    peers = HttpPeers(passing.forward, target, schema)
+    rooms.push_async_callback(peers.close)
+    voiding = Voiding(_Waiting(store.requests), pins)
+
+    async def listed(listing: Listing) -> None:
+        await voiding.listed(listing)
+
+    tools = Catalogue(servers, Prober(servers.server, peers, stdio.peer), pins, listed=listed)
+    ways = Ways(servers.server, passing, HttpReleases(releasing, target, tools.schema, stamp), stdio)
+    return Outward(servers, tools, pins, ways)
+
+
+class _Waiting:
+    """The requests that a changed tool may end, out of the store."""
+
+    def __init__(self, requests: Requests) -> None:
+        self._requests = requests
+
+    async def waiting(self, server: str) -> Sequence[ApprovalRequest]:
+        query = Query(states=(RequestState.PENDING, RequestState.APPROVED), server=server)
+        found, cursor = [], ""
+        while True:
+            page = await self._requests.find(query, limit=200, cursor=cursor)
+            found.extend(page.requests)
+            cursor = page.cursor
+            if not cursor:
+                return found
+
+    async def update(
+        self, request_id: RequestId, change: Callable[[ApprovalRequest, datetime], Change]
+    ) -> ApprovalRequest:  # fmt: skip
+        return await self._requests.update(request_id, change)
