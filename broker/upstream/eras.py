@@ -24,6 +24,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERS
 from broker import __version__
 from broker.upstream.flights import Message, meta_of
 
+NEWER = LATEST_MODERN_VERSION
 US = {"name": "approval-broker", "version": __version__}
 
 METHOD_NOT_FOUND, INVALID_PARAMS, UNSUPPORTED_VERSION = -32601, -32602, -32022

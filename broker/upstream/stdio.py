@@ -14,7 +14,6 @@ from typing import Any
 import anyio
 import anyio.abc
 import msgspec
-from mcp_types.version import LATEST_MODERN_VERSION
 
 from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest, Origin
@@ -23,13 +22,14 @@ from broker.errors import UnknownServer
 from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face, Sessions
-from broker.upstream.flights import Message, Sink, encode
+from broker.upstream.flights import Message, encode
 from broker.upstream.http_release import Stamp
 from broker.upstream.keeper import Keeper
 from broker.upstream.listeners import Listeners, Peer
 from broker.upstream.newer import Newer
 from broker.upstream.own import OwnSessions
 from broker.upstream.pipe import Pipe
+from broker.upstream.releases import member_of, stored_call
 from broker.upstream.shared import SharedSessions
 from broker.upstream.translated import TranslatedSessions
 
@@ -65,29 +65,27 @@ class StdioServer:
     def stop(self) -> None:
         self._scope.cancel()
 
-    async def execute(self, request: ApprovalRequest, relay: Relay) -> Message:
-        """Send the stored call, in its caller's session while that lives, and return its answer."""
-        origin = request.origin
-        call: Message = {"jsonrpc": "2.0", "id": request.id if origin.rpc_id is None else origin.rpc_id, "method": "tools/call"}
-        call["params"] = {**request.call.params, "_meta": {**self._stamp(request), "progressToken": request.id}}
-        answer = await self._release(call, origin, lambda message: relay(encode(message)))
-        result = answer.get("result")
-        kind = result.get("resultType", "complete") if isinstance(result, dict) else "complete"
-        if kind != "complete":  # nobody can be asked now, and nobody would follow a task
-            text = f"the server answered the approved call with `{kind}` instead of a result: it was not finished"
-            return eras.error(call, -32603, text)
-        return answer
+    async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
+        """Send the stored call, in its caller's session while that lives, and return the answer's member."""
+        call, origin = stored_call(request, self._stamp), request.origin
 
-    async def _release(self, call: Message, origin: Origin, sink: Sink) -> Message:
-        session = origin.session
-        if session and self.server.stateless and self.face.sessions_of(session) is None:
-            _, session = await (await self._shared_kind()).begin(eras.initialize_request("release"))
+        def sink(message: Message) -> None:
+            relay(encode(message))
+
         newer = eras.is_newer(origin.era, {})
+        session = await self._session_for(origin)
         if newer or self._translated.knows(session):
             # Nobody can be asked now: the call declares no capability, whatever its caller's session did.
-            answer = await self.face.ask(LATEST_MODERN_VERSION, "", eras.enveloped(call, {}, eras.US), sink)
-            return answer if newer else eras.older_answer(answer)
-        return await self.face.ask(origin.era, session, call, sink)
+            answer = await self.face.ask(eras.NEWER, "", eras.enveloped(call, {}, eras.US), sink)
+            return member_of(call, answer, older=not newer)
+        return member_of(call, await self.face.ask(origin.era, session, call, sink))
+
+    async def _session_for(self, origin: Origin) -> str:
+        """The caller's session; one of ours where it is gone and the server keeps nothing in its sessions."""
+        if not origin.session or not self.server.stateless or self.face.sessions_of(origin.session) is not None:
+            return origin.session
+        _, session = await (await self._shared_kind()).begin(eras.initialize_request("release"))
+        return session
 
     async def _begin(self) -> Sessions:
         return self._own if self.server.per_session else await self._shared_kind()
@@ -145,8 +143,7 @@ class StdioForwarder:
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
         """Send a stored call once and return the answer's member. Raises as `forward` does."""
-        answer = await self._server(request.call.server).execute(request, relay)
-        return encode({name: answer[name] for name in ("result", "error") if name in answer})
+        return await self._server(request.call.server).execute(request, relay)
 
     async def peer(self, name: str) -> Peer:
         """The process that all share, for the broker's own questions. Raises `UnknownServer`, `UpstreamUntouched`."""

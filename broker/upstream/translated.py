@@ -15,7 +15,7 @@ import anyio
 import msgspec
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
-from broker.errors import UpstreamError
+from broker.errors import UpstreamError, UpstreamUntouched
 from broker.upstream import eras
 from broker.upstream.flights import Message, Sink, encode
 from broker.upstream.listeners import CHANGES, Peers
@@ -54,8 +54,13 @@ class TranslatedSessions:
         self._states: dict[str, _State] = {}
         self._questions: dict[tuple[str, str], asyncio.Future[Message]] = {}
 
+    @staticmethod
+    def made(session: str) -> bool:
+        """Is it the id of a session of this kind?"""
+        return session.startswith(_PREFIX) and _client(session) is not None
+
     def knows(self, session: str) -> bool:
-        return session.startswith(_PREFIX)
+        return self.made(session)
 
     async def begin(self, request: Message) -> tuple[Message, str]:
         peer = await self._peers()
@@ -126,6 +131,8 @@ class TranslatedSessions:
 
     async def _rounds(self, session: str, state: _State, request: Message, sink: Sink) -> Message:
         client = _client(session)
+        if client is None:
+            raise UpstreamUntouched("the session is not known here")
         asking = eras.enveloped(request, client.capabilities, client.info, state.log_level)
         for _ in range(ROUNDS):
             answer = await (await self._peers()).ask(asking, sink, session)
@@ -183,6 +190,10 @@ def _named(capabilities: Any, info: Any) -> str:
     return text
 
 
-def _client(session: str) -> _Client:
+def _client(session: str) -> _Client | None:
+    """Return what a session id carries; None for one that carries nothing."""
     text = session.removeprefix(_PREFIX)
-    return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Client)
+    try:
+        return msgspec.json.decode(urlsafe_b64decode(text + "=" * (-len(text) % 4)), type=_Client)
+    except (ValueError, msgspec.MsgspecError):
+        return None

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import mcp_types as types
 import pytest
 from mcp import Client, StdioServerParameters
 
+from tests.fakes.everything import answer_ann, everything
 from tests.fakes.stdio_bench import HANDSHAKE, ROOT, Bench, events, lines, stdio_bench, text_of, tools_server
 
 
@@ -30,24 +30,6 @@ async def bench(effects: Path) -> AsyncIterator[Bench]:
     older = tools_server("older", speaks="older", effects=effects)
     async with stdio_bench(tools_server("both"), older, tools_server("newer", speaks="newer")) as running:
         yield running
-
-
-async def everything(client: Client) -> dict[str, Any]:
-    """What a server offers and answers, without the members that only one era has."""
-    first = await client.list_tools()
-    second = await client.list_tools(cursor=first.next_cursor)
-    echo = await client.call_tool("echo", {"text": "há \u202e 1.0"})
-    resource = await client.read_resource("memo://one")
-    with pytest.raises(Exception, match=r".") as refused:
-        await client.call_tool("missing", {})
-    return {
-        "tools": [tool.model_dump() for tool in (*first.tools, *second.tools)],
-        "echo": echo.model_dump(exclude={"meta", "result_type"}),
-        "resource": [content.model_dump() for content in resource.contents],
-        "refused": (getattr(refused.value, "error", None) or refused.value).__str__(),
-        "name": client.server_info.name if client.server_info else "",
-        "instructions": client.instructions,
-    }
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -187,7 +169,3 @@ async def test_a_session_that_is_not_there_is_refused(bench: Bench, session: str
         headers = {"mcp-session-id": session} if session else {}
         async with bench.http.request(verb, bench.address + "older", headers=headers) as refused:
             assert refused.status == status
-
-
-async def answer_ann(context: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
-    return types.ElicitResult(action="accept", content={"name": "ann"})
