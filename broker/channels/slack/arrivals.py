@@ -20,7 +20,7 @@ WORDS = 200
 
 
 class Press(msgspec.Struct, frozen=True, tag="press"):
-    """A button was pressed, in a message or (`channel` empty) in App Home."""
+    """A button was pressed, in a message or (`channel` empty) in App Home or in an answer that one person alone sees."""
 
     team: str
     user: str
@@ -33,13 +33,14 @@ class Press(msgspec.Struct, frozen=True, tag="press"):
 
 
 class Form(msgspec.Struct, frozen=True, tag="form"):
-    """A modal was submitted. `value` is what the button carried that opened it."""
+    """A modal was submitted. `value` is what the button carried that opened it, `answer_url` where its person is answered."""
 
     team: str
     user: str
     form: str
     value: str
     reason: str
+    answer_url: str = ""
 
 
 class Home(msgspec.Struct, frozen=True, tag="home"):
@@ -87,6 +88,7 @@ class _Action(msgspec.Struct):
 class _Container(msgspec.Struct):
     message_ts: str = ""
     channel_id: str = ""
+    is_ephemeral: bool = False
 
 
 class _View(msgspec.Struct):
@@ -134,15 +136,14 @@ def interaction(payload: bytes) -> Arrival | None:
     team = told.user.team_id or (told.team.id if told.team else "")
     if told.type == "view_submission" and told.view is not None:
         reason = reason_of(told.view.state.get("values") or {})
-        return Form(team, told.user.id, told.view.callback_id, told.view.private_metadata, reason)
+        value, _, answer_url = told.view.private_metadata.partition("\n")
+        return Form(team, told.user.id, told.view.callback_id, value, reason, answer_url)
     if told.type != "block_actions" or not told.actions:
         return None
     action = told.actions[0]
-    channel = told.container.channel_id or (told.channel.id if told.channel else "")
-    return Press(
-        team, told.user.id, action.action_id, action.value or "", channel, told.container.message_ts, told.response_url,
-        told.trigger_id,
-    )  # fmt: skip
+    channel, ts = told.container.channel_id or (told.channel.id if told.channel else ""), told.container.message_ts
+    channel, ts = ("", "") if told.container.is_ephemeral else (channel, ts)
+    return Press(team, told.user.id, action.action_id, action.value or "", channel, ts, told.response_url, told.trigger_id)
 
 
 def event(body: bytes) -> Arrival | str | None:

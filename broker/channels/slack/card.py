@@ -31,8 +31,8 @@ class Card(msgspec.Struct, frozen=True):
         return digest_of([self.text, blocks.bare(self.parts)])[:16]
 
 
-def card(request: ApprovalRequest, face: Face) -> Card:
-    """Return the card of a request as it stands."""
+def card(request: ApprovalRequest, face: Face, place: str = "") -> Card:
+    """Return the card of a request as it stands. `place` is where it hangs: its buttons say so."""
     shown = shown_call(request.call, request.plan, face.key)
     parts = [
         blocks.header(shown.title),
@@ -40,7 +40,7 @@ def card(request: ApprovalRequest, face: Face) -> Card:
         blocks.rich(standing(request, face), block_id=f"s:{request.id}:{request.version}"),
     ]
     if request.state is RequestState.PENDING:
-        parts += buttons(request, shown, face)
+        parts += buttons(request, shown, face, place)
     return Card(notification(request, shown.title), parts, may_approve_here(request, shown))
 
 
@@ -61,9 +61,9 @@ def view_of(request: ApprovalRequest, shown: Shown) -> str:
     return digest_of([request.digest, shown.title, fields, arguments_text(shown), asks, request.policy])[:16]
 
 
-def buttons(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
+def buttons(request: ApprovalRequest, shown: Shown, face: Face, place: str = "") -> list[Block]:
     """Return the row of buttons; Approve is there only where `may_approve_here`, and asks once more with the act."""
-    value = Pressed(request.id, request.digest, view_of(request, shown)).value
+    value = Pressed(request.id, request.digest, view_of(request, shown), place).value
     elements: list[Block] = []
     if may_approve_here(request, shown):
         act = f"{request.call.server} → {request.call.tool} runs once, exactly as this card shows it. {shown.title}"

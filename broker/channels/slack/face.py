@@ -38,18 +38,19 @@ class Face(msgspec.Struct, frozen=True):
 
 
 class Pressed(msgspec.Struct, frozen=True):
-    """What a button carries: the request, the digest of its call, and the view that was decided on."""
+    """What a button carries: the request, the digest of its call, the view that was decided on, and the place of the card."""
 
     request: RequestId
     digest: str = ""
     view: str = ""
+    place: str = ""
 
     @property
     def value(self) -> str:
-        return f"{self.request} {self.digest} {self.view}"
+        return f"{self.request} {self.digest} {self.view} {self.place}"
 
 
 def pressed(value: str) -> Pressed | None:
     """Return what a button carried, None for what is none of ours."""
     parts = value.split(" ")
-    return Pressed(RequestId(parts[0]), parts[1], parts[2]) if len(parts) == 3 and parts[0] else None
+    return Pressed(RequestId(parts[0]), *parts[1:]) if len(parts) == 4 and parts[0] else None

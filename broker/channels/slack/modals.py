@@ -18,7 +18,7 @@ from broker.domain.text import visible
 
 REJECTION = "rejection"
 # Slack: 100 blocks and 250 KB in a modal, 24 characters in its title, 3,000 in its metadata.
-TITLE, BLOCKS, BYTES, WORDS = 24, 100, 180_000, 1_000
+TITLE, BLOCKS, BYTES, METADATA, WORDS = 24, 100, 180_000, 3_000, 1_000
 PRESETS = (
     "The arguments are wrong",
     "Not now",
@@ -45,8 +45,8 @@ def details(request: ApprovalRequest, face: Face) -> Block:
     return _modal("Details", [*head, *body, *tail])
 
 
-def rejection(request: ApprovalRequest, face: Face, value: Pressed) -> Block:
-    """Return the form that asks why. What the agent will read is said."""
+def rejection(request: ApprovalRequest, face: Face, value: Pressed, answer_url: str = "") -> Block:
+    """Return the form that asks why. What the agent will read is said. It carries what was pressed, and where to answer."""
     shown = shown_call(request.call, request.plan, face.key)
     presets = [{"text": blocks.plain(words, blocks.LABEL), "value": str(index)} for index, words in enumerate(PRESETS)]
     parts = [
@@ -61,7 +61,11 @@ def rejection(request: ApprovalRequest, face: Face, value: Pressed) -> Block:
             "element": {"type": "plain_text_input", "action_id": "words", "multiline": True, "max_length": WORDS},
         },
     ]  # fmt: skip
-    form = {"submit": blocks.plain("Reject", TITLE), "callback_id": REJECTION, "private_metadata": value.value}
+    form = {
+        "submit": blocks.plain("Reject", TITLE),
+        "callback_id": REJECTION,
+        "private_metadata": f"{value.value}\n{answer_url}"[:METADATA],
+    }
     return _modal("Reject this call?", parts) | form
 
 

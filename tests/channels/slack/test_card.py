@@ -175,10 +175,10 @@ def test_a_view_binds_what_was_shown_and_demanded_and_not_how_far_it_is() -> Non
 
 
 def test_what_a_button_carries_comes_back() -> None:
-    value = card(a_request(), FACE).parts[-1]["elements"][0]["value"]
+    value = card(a_request(), FACE, "#ops").parts[-1]["elements"][0]["value"]
     request = a_request()
-    assert pressed(value) == Pressed(request.id, request.digest, view(request))
-    assert [pressed(text) for text in ("", "x", "a b", "a b c d", " b c")] == [None] * 5
+    assert pressed(value) == Pressed(request.id, request.digest, view(request), "#ops")
+    assert [pressed(text) for text in ("", "x", "a b c", "a b c d e", " b c d")] == [None] * 5
 
 
 def everything(request: ApprovalRequest) -> list[Any]:

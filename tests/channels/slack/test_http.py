@@ -183,7 +183,7 @@ def form(preset: str | None, words: str | None) -> bytes:
         "preset": {"preset": {"selected_option": {"value": preset} if preset else None}},
         "words": {"words": {"value": words}},
     }
-    view = {"callback_id": "rejection", "private_metadata": "id digest view", "state": {"values": values}}
+    view = {"callback_id": "rejection", "private_metadata": "id digest view #ops\nhttps://hooks.slack.com/x", "state": {"values": values}}
     return interaction(type="view_submission", view=view)
 
 
@@ -199,7 +199,7 @@ def form(preset: str | None, words: str | None) -> bytes:
 )
 async def test_a_rejection_carries_its_reason(door: Door, preset: str | None, words: str | None, reason: str) -> None:
     assert await door.post("/slack/interactions", form(preset, words)) == (200, b"")
-    assert await door.kept() == [Form("T1", "U1", "rejection", "id digest view", reason)]
+    assert await door.kept() == [Form("T1", "U1", "rejection", "id digest view #ops", reason, "https://hooks.slack.com/x")]
 
 
 @pytest.mark.parametrize("words", [None, "", "   \n"])

@@ -1,0 +1,122 @@
+"""Digests: where more cards than people can read would come to one conversation, one message holds them all."""
+
+from __future__ import annotations
+
+import secrets
+from collections import deque
+from datetime import datetime, timedelta
+
+import msgspec
+
+from broker.channels.slack.home import digest
+from broker.channels.slack.parts import SlackParts
+from broker.channels.slack.places import Post, decode_post, encode_post
+from broker.channels.slack.postman import Message, Sent
+from broker.domain.requests import ApprovalRequest, RequestId, RequestState
+from broker.errors import ChannelRefused, UnknownRequest
+
+SUBJECT, HERE = "digest:", "here"
+# Among what waits for a turn, a digest is like a card: before what is said of old ones.
+NEW, CHANGED = 0.0, 1.0
+
+
+class _Open(msgspec.Struct):
+    """The digest of a place that still takes requests."""
+
+    name: str
+    since: datetime
+    count: int = 0
+
+
+class Digests:
+    """Counts what comes to a place, and folds what is too much. The counts are this broker's own: it alone posts."""
+
+    def __init__(self, parts: SlackParts) -> None:
+        self._parts = parts
+        self._posts = parts.posts
+        self._recent: dict[str, deque[datetime]] = {}
+        self._open: dict[str, _Open] = {}
+        self._looked: dict[str, datetime] = {}
+
+    def take_room(self, place: str) -> bool:
+        """May one more card come to this place? If so, it is counted."""
+        now, recent = self._parts.clock(), self._recent.setdefault(place, deque())
+        while recent and now - recent[0] > timedelta(seconds=self._parts.tempo.crowd_window):
+            recent.popleft()
+        if len(recent) >= self._parts.tempo.crowd:
+            return False
+        recent.append(now)
+        return True
+
+    def give_room(self, place: str) -> None:
+        """The card did not come after all."""
+        if self._recent.get(place):
+            self._recent[place].pop()
+
+    async def fold(self, request: ApprovalRequest, place: str) -> None:
+        """Let the open digest of a place hold a request."""
+        now, held = self._parts.clock(), self._open.get(place)
+        old = held is None or now - held.since > timedelta(seconds=self._parts.tempo.digest_window)
+        if held is None or old or held.count >= self._parts.tempo.digest_holds:
+            held = self._open[place] = _Open(f"{place} {secrets.token_hex(6)}", now)
+        held.count += 1
+        await self._posts.fold(held.name, request.id, request.opened_at)
+        await self._posts.put(request.id, place, encode_post(Post(digest=held.name, at=now.timestamp())))
+        await self.changed(held.name)
+
+    async def changed(self, name: str) -> None:
+        """Look at a digest soon; many changes are one look."""
+        await self._parts.wanted.want(
+            SUBJECT + name, self._looked.get(name, self._parts.clock()) + timedelta(seconds=self._parts.tempo.gap)
+        )
+
+    async def bring(self, name: str) -> datetime | None:
+        """Post a digest or rewrite it. Returns when to look again."""
+        now, place = self._parts.clock(), name.rpartition(" ")[0]
+        free_at = self._looked.get(name, now - timedelta(days=1)) + timedelta(seconds=self._parts.tempo.digest_gap)
+        if now < free_at:
+            return free_at
+        self._looked[name] = now
+        held = (await self._posts.of(SUBJECT + name)).get(HERE)
+        post = decode_post(held) if held else Post()
+        try:
+            await (self._rewrite(name, post) if post.ts else self._announce(name, place))
+        except ChannelRefused as refused:
+            if refused.reason != "message_not_found":
+                raise
+            await self._posts.drop(SUBJECT + name, HERE)
+        return None
+
+    async def _announce(self, name: str, place: str) -> None:
+        async def made() -> Message | None:
+            requests = await self._held(name)
+            return await self._message(requests) if any(one.state is RequestState.PENDING for one in requests) else None
+
+        async def keep(sent: Sent) -> None:
+            post = Post(sent.channel, sent.ts, sent.message.mark, self._parts.clock().timestamp())
+            await self._posts.put(SUBJECT + name, HERE, encode_post(post))
+
+        await self._parts.postman.post(place, (NEW, self._parts.clock().timestamp()), made, keep)
+
+    async def _rewrite(self, name: str, post: Post) -> None:
+        async def made() -> Message | None:
+            message = await self._message(await self._held(name))
+            return message if message.mark != post.mark else None
+
+        message = await self._parts.postman.update(post.channel, post.ts, (CHANGED, self._parts.clock().timestamp()), made)
+        if message is not None:
+            after = msgspec.structs.replace(post, mark=message.mark)
+            await self._posts.put(SUBJECT + name, HERE, encode_post(after))
+
+    async def _held(self, name: str) -> list[ApprovalRequest]:
+        found = []
+        for request_id in await self._posts.folded(name):
+            try:
+                found.append(await self._parts.requests.get(RequestId(request_id)))
+            except UnknownRequest:
+                continue
+        return found
+
+    async def _message(self, requests: list[ApprovalRequest]) -> Message:
+        made = digest(requests, await self._parts.face())
+        return Message(made.text, made.parts, made.mark)
