@@ -30,6 +30,9 @@ START = 60.0
 TRY = 2.0
 STOP = 5.0
 POLL = 0.005
+# How long the watch waits after a look, and after a start that failed.
+RETRY = 0.05
+AGAIN = 1.0
 # sun_path holds 104 bytes on macOS and 108 on Linux.
 LONGEST_SOCKET_PATH = 100
 
@@ -93,7 +96,8 @@ class Embedded:
                 await self.ensure(TRY)
             except BrokerError as error:
                 log.error("store.down", why=error.message)
-            await asyncio.sleep(POLL)
+                await asyncio.sleep(AGAIN)
+            await asyncio.sleep(RETRY)
 
     async def stop(self) -> bool:
         """Leave; the last broker stops the server. Returns whether it was stopped."""

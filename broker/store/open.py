@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 
 from broker.errors import ConfigInvalid
-from broker.store import keys
+from broker.store import keys, scripts
 from broker.store.audit import Audit
 from broker.store.changes import ChangeStream
 from broker.store.cipher import Cipher
@@ -121,6 +121,8 @@ async def _connected(closing: AsyncExitStack, url: str, name: str, pulse: Pulse,
     closing.push_async_callback(commands.stop)
     commands.start()
     await _check(commands)
+    # a first rush of calls would otherwise send each script's text once a call
+    await commands.run_all(*(("SCRIPT", "LOAD", script.text) for script in scripts.every()))
     closing.push_async_callback(pulse.stop)
     await pulse.start(commands, broker_id)
     return commands

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 
@@ -14,5 +15,14 @@ class Script(NamedTuple):
 
 def load(name: str) -> Script:
     """Return the script `name.lua` of this package."""
-    text = resources.files(__package__).joinpath(f"{name}.lua").read_text("utf-8")
+    return _read(resources.files(__package__).joinpath(f"{name}.lua"))
+
+
+def every() -> list[Script]:
+    """Return all scripts of this package."""
+    return [_read(file) for file in resources.files(__package__).iterdir() if file.name.endswith(".lua")]
+
+
+def _read(file: Traversable) -> Script:
+    text = file.read_text("utf-8")
     return Script(text, hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest())

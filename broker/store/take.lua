@@ -15,7 +15,7 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT
 end
 
 if redis.call('EXISTS', KEYS[1]) == 0 then return {} end
-redis.pcall('XGROUP', 'CREATE', KEYS[1], group, '0')
+if #redis.call('XINFO', 'GROUPS', KEYS[1]) == 0 then redis.call('XGROUP', 'CREATE', KEYS[1], group, '0') end
 
 local taken = {}
 local function take(entry, fields, again)
