@@ -45,7 +45,7 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
             return 8 if -_MOST <= value <= _MOST else "a whole number is beyond 2^53 - 1"
         case float():
             return 8 if math.isfinite(value) else "a number is not finite"
-        case dict():
+        case dict() if all(isinstance(name, str) for name in value):
             below.extend(value)
             below.extend(value.values())
             return 8
@@ -53,7 +53,7 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
             below.extend(value)
             return 8
         case _:
-            return "a value is no JSON"
+            return "a key is no text" if isinstance(value, dict) else "a value is no JSON"
 
 
 def _utf8(text: str) -> int | str:

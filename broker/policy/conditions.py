@@ -177,7 +177,7 @@ _OVERLOAD = re.compile(r"No matching overloads found : ([\w<>=!&|+*/%?@\[\]-]+)(
 _SAFE = re.compile(
     r"cannot convert \w+ to \w+|Invalid timezone"
     r"|String to \w+ conversion failed|Index error: index=-?\d+ size=\d+"
-    r"|divide by zero|integer overflow|double out of int range|this is no [\w &-]+|the [\w ,.~&-]+"
+    r"|divide by zero|integer overflow|double out of int range|this is no [\w &-]+|the [\w ,.~&'-]+"
 )
 
 
@@ -190,7 +190,7 @@ def _told(message: str) -> str:
     if "Key not found" in text:
         return "a key is missing in the arguments"
     if "found in Activation" in text:
-        return "a counter is not known for this call"
+        return f"a {'counter' if 'counters.' in text else 'value'} is not known for this call"
     if "regular expression" in text:
         return "the regular expression is wrong"
     found = _SAFE.match(text)

@@ -52,7 +52,7 @@ def _resolved(path: str) -> str:
 
 
 def host(url: str) -> str:
-    """Return the host of an URL: lower-case A-label, without port, brackets and trailing dot.
+    """Return the host of an URL: lower-case A-label, without port, brackets and trailing dot; mapped IPv4 as IPv4.
 
     An error without a scheme and `//`, with user info, a backslash, spaces or invisible characters, and for numbers that
     browsers read as addresses though they are not written as one (`http://2130706433/`, `http://0x7f.1/`).
@@ -71,7 +71,7 @@ def _bracketed(name: str) -> str:
     inner, closed, rest = name[1:].partition("]")
     if not closed or (rest and not re.fullmatch(r":[0-9]*", rest)) or "%" in inner:
         raise ValueError("this is no plain URL with scheme and host")
-    return str(ipaddress.IPv6Address(inner))
+    return str(_unmapped(ipaddress.IPv6Address(inner)))
 
 
 def _named(name: str) -> str:

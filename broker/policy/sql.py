@@ -16,8 +16,8 @@ from typing import Any
 import sqlglot
 from sqlglot import exp
 
-SIZE = 32 << 10
-TOKENS = 800
+SIZE = 8 << 10
+TOKENS = 500
 _MARKS = re.compile(r"[\\$#`\[]|/\*")
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 # MySQL and MariaDB run `/*! … */` and `/*M! … */`; for MySQL `--x` is no comment.
@@ -49,7 +49,7 @@ def sql_kinds(sql: str) -> list[str]:
     """Return the sorted kinds of all statements, nested ones too.
 
     They are select insert update delete merge create alter drop truncate grant revoke call copy set explain other.
-    Raises `ValueError` for what does not parse, for executable comments, and beyond 32 KiB or 800 tokens.
+    Raises `ValueError` for what does not parse, for executable comments, and beyond 8 KiB or 500 tokens.
     """
     found = _kinds(sql)
     if isinstance(found, str):

@@ -1,0 +1,65 @@
+"""What can't be judged is refused before any rule sees it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from broker.policy.arguments import DEPTH, SIZE, unfit
+
+
+def nested(levels: int, *, lists: bool = False) -> Any:
+    value: Any = [] if lists else {}
+    for _ in range(levels - 1):
+        value = [value] if lists else {"a": value}
+    return value if not lists else {"a": value}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        {"a": None, "b": True, "c": 1, "d": 1.5, "e": "text", "f": [], "g": {}},
+        {"a": 2**53 - 1, "b": -(2**53 - 1)},
+        {"a": 1e308, "b": -0.0},
+        {"a": "\U0001f600 \u202e \x00"},
+        {"": ""},
+        {"a": "x" * (SIZE - 100)},
+        nested(DEPTH),
+        nested(DEPTH - 1, lists=True),
+    ],
+)
+def test_json_within_the_limits_can_be_judged(arguments: Any) -> None:
+    assert unfit(arguments) == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (None, "arguments must be an object"),
+        ([], "arguments must be an object"),
+        ("{}", "arguments must be an object"),
+        (1, "arguments must be an object"),
+        ({"a": 2**53}, "a whole number is beyond 2^53 - 1"),
+        ({"a": -(2**53)}, "a whole number is beyond 2^53 - 1"),
+        ({"a": 2**70}, "a whole number is beyond 2^53 - 1"),
+        ({"a": float("nan")}, "a number is not finite"),
+        ({"a": [float("inf")]}, "a number is not finite"),
+        ({"a": "\ud800"}, "a text holds half a surrogate pair"),
+        ({"\udfff": 1}, "a text holds half a surrogate pair"),
+        ({"a": b"bytes"}, "a value is no JSON"),
+        ({"a": (1, 2)}, "a value is no JSON"),
+        ({1: 2}, "a key is no text"),
+        ({"a": "x" * (SIZE + 1)}, "the arguments are larger than 256 KiB"),
+        ({"a": "ä" * (SIZE // 2 + 1)}, "the arguments are larger than 256 KiB"),
+        ({"a": [0] * (SIZE // 8 + 1)}, "the arguments are larger than 256 KiB"),
+        ({"x" * SIZE: "x"}, "the arguments are larger than 256 KiB"),
+        (nested(DEPTH + 1), "the arguments are nested deeper than 32 levels"),
+        (nested(DEPTH, lists=True), "the arguments are nested deeper than 32 levels"),
+        (nested(20_000), "the arguments are nested deeper than 32 levels"),
+        (nested(20_000, lists=True), "the arguments are nested deeper than 32 levels"),
+    ],
+)
+def test_everything_else_can_not(arguments: Any, why: str) -> None:
+    assert unfit(arguments) == why
