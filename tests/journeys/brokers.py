@@ -31,7 +31,13 @@ ASK_ALL = """
 defaults: {approval: {all_of: [{group: reviewers}], timeout: 15m}}
 rules: [{id: all, title: "{tool.name}", match: {server: '*'}, effect: require_approval}]
 """
-READY = 40.0
+LEDGER_RULES = """
+defaults: {approval: {all_of: [{group: reviewers}], timeout: 15m}}
+rules:
+  - {id: reading, match: {server: ledger, tool: balance}, effect: allow}
+  - {id: moving, title: "Move {args.amount} to {args.to}", match: {server: ledger, tool: transfer}, effect: require_approval}
+"""
+READY = 60.0
 
 
 class Broker:
@@ -71,6 +77,12 @@ class Place:
         fresh = self.home / f"{name}.new"
         fresh.write_text(text)
         fresh.replace(self.policies / f"{name}.yaml")
+
+    def guard_ledger(self, url: str) -> None:
+        """Put the ledger server behind the broker: `transfer` asks, `balance` is free."""
+        tools = {"balance": {"read_only": True}, "transfer": {"destructive": True}}
+        self.write("servers", {"servers": {"ledger": {"url": url, "stateless": True, "tools": tools}}})
+        self.write("rules", LEDGER_RULES)
 
     @contextmanager
     def broker(self, **settings: str) -> Iterator[Broker]:

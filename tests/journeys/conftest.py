@@ -13,13 +13,6 @@ from tests.fakes.ledger_server import Ledger, ledger
 from tests.journeys.brokers import REVIEWERS, Place, place
 from tests.journeys.stores import Store, store
 
-RULES = """
-defaults: {approval: {all_of: [{group: reviewers}], timeout: 15m}}
-rules:
-  - {id: reading, match: {server: ledger, tool: balance}, effect: allow}
-  - {id: moving, title: "Move {args.amount} to {args.to}", match: {server: ledger, tool: transfer}, effect: require_approval}
-"""
-
 
 @pytest.fixture
 def home() -> Iterator[Path]:
@@ -39,7 +32,7 @@ def book(home: Path) -> Iterator[Ledger]:
 def here(home: Path, book: Ledger) -> Iterator[Place]:
     """With an embedded store, and a lease that is short enough to wait for."""
     with place(home, lease="PT2S", hold="PT20S") as here:
-        guard(here, book)
+        here.guard_ledger(book.url)
         yield here
 
 
@@ -54,7 +47,7 @@ def shared_store(home: Path) -> Iterator[Store]:
 def shared(home: Path, book: Ledger, shared_store: Store) -> Iterator[Place]:
     """With a store of its own, which a test may stop."""
     with place(home, lease="PT2S", hold="PT20S", redis_url=shared_store.url) as here:
-        guard(here, book)
+        here.guard_ledger(book.url)
         yield here
 
 
@@ -66,9 +59,3 @@ def token(here: Place) -> str:
 @pytest.fixture
 def reviewer(here: Place) -> str:
     return here.person(REVIEWERS[0])
-
-
-def guard(here: Place, book: Ledger) -> None:
-    tools = {"balance": {"read_only": True}, "transfer": {"destructive": True}}
-    here.write("servers", {"servers": {"ledger": {"url": book.url, "stateless": True, "tools": tools}}})
-    here.write("rules", RULES)

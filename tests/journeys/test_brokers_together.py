@@ -17,7 +17,7 @@ CALL = {"to": "acme", "amount": 9}
 async def test_a_call_parked_at_one_broker_and_approved_at_the_other_is_answered_by_the_first(
     here: Place, book: Ledger, token: str, reviewer: str
 ) -> None:
-    with anyio.fail_after(60), here.broker() as first, here.broker() as second:
+    with anyio.fail_after(100), here.broker() as first, here.broker() as second:
         async with Agent(first.mcp("ledger"), token) as agent, Person(second.url, reviewer) as fay:
             answers: list[dict[str, Any]] = []
 
@@ -33,7 +33,7 @@ async def test_a_call_parked_at_one_broker_and_approved_at_the_other_is_answered
 
 
 async def test_a_call_whose_broker_dies_is_answered_by_the_other(here: Place, book: Ledger, token: str, reviewer: str) -> None:
-    with anyio.fail_after(60), here.broker() as first, here.broker() as second:
+    with anyio.fail_after(100), here.broker() as first, here.broker() as second:
         async with Person(second.url, reviewer) as fay, Agent(second.mcp("ledger"), token) as agent:
             async with Agent(first.mcp("ledger"), token) as cut, anyio.create_task_group() as tasks:
                 tasks.start_soon(_cut_off, cut)
@@ -48,7 +48,7 @@ async def test_a_call_whose_broker_dies_is_answered_by_the_other(here: Place, bo
 async def test_fifty_identical_calls_at_once_are_one_request_one_execution_and_fifty_answers(
     here: Place, book: Ledger, token: str, reviewer: str
 ) -> None:
-    with anyio.fail_after(60), here.broker() as broker:
+    with anyio.fail_after(100), here.broker() as broker:
         async with Agent(broker.mcp("ledger"), token) as agent, Person(broker.url, reviewer) as fay:
             answers: list[dict[str, Any]] = []
 

@@ -41,7 +41,7 @@ async def test_calls_that_are_parked_when_the_broker_is_killed_are_decided_after
     number: int, here: Place, book: Ledger, token: str, reviewer: str
 ) -> None:
     calls = [transfer(index) for index in range(number)]
-    with anyio.fail_after(90):
+    with anyio.fail_after(110):
         with here.broker() as broker:
             async with Person(broker.url, reviewer) as fay, anyio.create_task_group() as tasks:
                 tasks.start_soon(all_called, broker.mcp("ledger"), token, calls)
@@ -64,7 +64,7 @@ async def test_calls_that_run_when_the_broker_is_killed_end_unknown_and_are_not_
     number: int, here: Place, book: Ledger, token: str, reviewer: str
 ) -> None:
     calls = [transfer(index, seconds=60) for index in range(number)]
-    with anyio.fail_after(90):
+    with anyio.fail_after(110):
         with here.broker() as broker:
             async with Person(broker.url, reviewer) as fay, anyio.create_task_group() as tasks:
                 tasks.start_soon(all_called, broker.mcp("ledger"), token, calls)
@@ -87,7 +87,7 @@ async def test_calls_whose_releases_are_cut_off_at_any_moment_run_at_most_once_a
 ) -> None:
     calls = [transfer(index) for index in range(number)]
     first: list[dict[str, Any] | None] = []
-    with anyio.fail_after(90):
+    with anyio.fail_after(110):
         with here.broker() as broker:
             async with Person(broker.url, reviewer) as fay, anyio.create_task_group() as tasks:
 
@@ -120,7 +120,7 @@ async def test_a_store_that_is_killed_under_parked_calls_loses_none(
 ) -> None:
     token, reviewer = await anyio.to_thread.run_sync(lambda: (shared.agent(), shared.person(REVIEWERS[0])))
     calls = [transfer(index) for index in range(number)]
-    with anyio.fail_after(90), shared.broker() as broker:
+    with anyio.fail_after(110), shared.broker() as broker:
         async with Person(broker.url, reviewer) as fay, anyio.create_task_group() as tasks:
             answers: list[dict[str, Any] | None] = []
 

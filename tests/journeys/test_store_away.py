@@ -38,7 +38,7 @@ async def test_a_sensitive_call_is_refused_within_two_seconds_and_made_when_aske
     end: Ending, shared: Place, shared_store: Store, book: Ledger, tokens: tuple[str, str]
 ) -> None:
     token, reviewer = tokens
-    with anyio.fail_after(60), shared.broker() as broker:
+    with anyio.fail_after(100), shared.broker() as broker:
         async with Agent(broker.mcp("ledger"), token) as agent, Person(broker.url, reviewer) as fay:
             assert text_of(await agent.call("balance", {})) == "0"
             end(shared_store)
@@ -62,7 +62,7 @@ async def test_a_sensitive_call_is_refused_within_two_seconds_and_made_when_aske
 async def test_once_the_store_is_known_to_be_away_allowed_calls_are_refused_too(
     end: Ending, shared: Place, shared_store: Store, tokens: tuple[str, str]
 ) -> None:
-    with anyio.fail_after(60), shared.broker() as broker:
+    with anyio.fail_after(100), shared.broker() as broker:
         async with Agent(broker.mcp("ledger"), tokens[0]) as agent:
             end(shared_store)
             await known(broker, away=True)
@@ -79,7 +79,7 @@ async def test_once_the_store_is_known_to_be_away_allowed_calls_are_refused_too(
 async def test_where_the_operator_lets_allowed_calls_pass_their_events_arrive_when_the_store_is_back(
     end: Ending, shared: Place, shared_store: Store, tokens: tuple[str, str]
 ) -> None:
-    with anyio.fail_after(60), shared.broker(on_store_down="allow") as broker:
+    with anyio.fail_after(100), shared.broker(on_store_down="allow") as broker:
         async with Agent(broker.mcp("ledger"), tokens[0]) as agent:
             assert text_of(await agent.call("balance", {})) == "0"
             end(shared_store)
