@@ -31,11 +31,9 @@ from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
 from broker.data_keys import data_keys
 from broker.domain.requests import RequestState
+from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
-from broker.identity.agents import AgentTokens
-from broker.identity.people import PersonTokens, SignInLinks
-from broker.identity.sessions import Sessions
 from broker.metrics import Metrics
 from broker.operations import Operations
 from broker.outward import Outward, outward
@@ -48,20 +46,6 @@ from broker.store.requests import Observe
 from broker.upstream.http_release import Stamp
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
-
-
-# Seconds that an agent's token which was known stays good while the store is away, where allowed calls pass then.
-GRACE = 900.0
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who is it: agents, people, and their browsers."""
-
-    agents: AgentTokens
-    people: PersonTokens
-    links: SignInLinks
-    sessions: Sessions
 
 
 @dataclass(frozen=True)
@@ -78,16 +62,6 @@ class Broker:
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def identity_of(store: Store, *, grace: float = 0.0) -> Identity:
-    """Return the doors of identity on an open store. `grace`: seconds that a known agent stays known while it is away."""
-    return Identity(
-        AgentTokens(store.credentials, clock=now, grace=grace),
-        PersonTokens(store.credentials, clock=now),
-        SignInLinks(store.credentials, clock=now),
-        Sessions(store.credentials, clock=now),
-    )
 
 
 @asynccontextmanager
@@ -118,7 +92,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         ground = await _ground(settings, address, rooms)
         out = await outward(settings, ground.policies, ground.store, _stamp(ground), rooms)
         cases = _use_cases(ground, out)
-        identity = identity_of(ground.store, grace=GRACE if settings.on_store_down == "allow" else 0.0)
+        identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity)
         await _background(ground, cases, out, channels=())
@@ -190,7 +164,7 @@ def _use_cases(ground: _Ground, out: Outward) -> _UseCases:
 
 async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: Outward) -> Gateway:
     gateway = Gateway(
-        authenticate=identity.agents.authenticate, catalogue=out.servers.server, judge=cases.guard, desk=cases.desk,
+        authenticate=identity.callers.authenticate, catalogue=out.servers.server, judge=cases.guard, desk=cases.desk,
         lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
@@ -237,7 +211,8 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
     store, policies, settings = ground.store, ground.policies, ground.settings
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
-        sessions=identity.sessions, links=identity.links, tokens=identity.people, timeline=store.audit.about,
+        sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
+        timeline=store.audit.about,
         note=store.audit.append, problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
     )  # fmt: skip

@@ -7,7 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +29,19 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
+class TokenIssuer(BaseModel):
+    """One outside issuer of access tokens for agents, as `oauth_issuers` lists it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    issuer: str
+    jwks_url: str = ""
+    audiences: tuple[str, ...] = ()
+    user_claim: str = "sub"
+    groups_claim: str = "groups"
+    workloads: bool = False
+
+
 class Settings(BaseSettings):
     """Everything that an operator can set. Each field's description is the README's table."""
 
@@ -41,6 +54,7 @@ class Settings(BaseSettings):
     policies: Path | None = Field(None, description="folder of policy files; the shipped ones if unset")
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
+    oauth_issuers: tuple[TokenIssuer, ...] = Field((), description="issuers of access tokens for agents, beside our own")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
     hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")

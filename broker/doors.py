@@ -1,0 +1,47 @@
+"""The doors of identity, wired: agents and their tokens, people, browsers, passkeys, outside issuers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.identity.access_tokens import AccessTokens
+from broker.identity.agents import AgentTokens
+from broker.identity.callers import Callers
+from broker.identity.issuers import Issuer
+from broker.identity.passkeys import Passkeys
+from broker.identity.people import PersonTokens, SignInLinks
+from broker.identity.sessions import Sessions
+from broker.settings import Settings
+from broker.store.open import Store
+
+# Seconds that a known agent stays known while the store is away, where allowed calls pass without it.
+GRACE = 900.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who is it: `callers` for calls, the others for people and their browsers."""
+
+    agents: AgentTokens
+    people: PersonTokens
+    links: SignInLinks
+    sessions: Sessions
+    passkeys: Passkeys
+    callers: Callers
+
+
+def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime]) -> Identity:
+    """Return the doors of identity on an open store."""
+    kept = store.credentials
+    issuers = [Issuer(**issuer.model_dump()) for issuer in settings.oauth_issuers]
+    agents = AgentTokens(kept, clock=clock, grace=GRACE if settings.on_store_down == "allow" else 0.0)
+    return Identity(
+        agents,
+        PersonTokens(kept, clock=clock),
+        SignInLinks(kept, clock=clock),
+        Sessions(kept, clock=clock),
+        Passkeys(kept, clock=clock),
+        Callers(agents, AccessTokens(issuers, base=settings.public_url, clock=clock)),
+    )

@@ -1,0 +1,107 @@
+"""Access tokens of outside issuers: the broker as an OAuth 2.1 resource server (RFC 9068, audience by RFC 8707).
+
+The principal keeps both: the user for whom a call is made, and the client or workload that makes it (RFC 8693 `act`).
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import urlsafe_b64decode
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+
+from broker.domain.calls import Caller
+from broker.errors import Unauthenticated
+from broker.identity.issuers import Issuer, Keys
+
+# Asymmetric only: with a shared secret, or none at all, anybody who knows the public key could sign.
+ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
+# Seconds that the clocks of issuer and broker may differ.
+LEEWAY = 30
+_LONGEST = 16 << 10
+
+
+class AccessTokens:
+    """Recognises JWT access tokens. `base` is the broker's public address: tokens have to be meant for it, or below it."""
+
+    def __init__(self, issuers: Sequence[Issuer], *, base: str, clock: Callable[[], datetime]) -> None:
+        self._issuers = {issuer.issuer.rstrip("/"): (issuer, Keys(issuer)) for issuer in issuers}
+        self._base = base.rstrip("/")
+        self._clock = clock
+
+    @property
+    def on(self) -> bool:
+        return bool(self._issuers)
+
+    async def authenticate(self, token: str) -> Caller:
+        """Return who is behind a token. Raises `Unauthenticated`, which says what is wrong and nothing of what it holds."""
+        header, claimed = _unverified(token)
+        known = self._issuers.get(str(claimed.get("iss", "")).rstrip("/"))
+        if known is None:
+            raise Unauthenticated("the token's issuer is not trusted here")
+        issuer, keys = known
+        if header.get("alg") not in ALGORITHMS:
+            raise Unauthenticated("the token's algorithm is not accepted")
+        try:
+            decoded = jwt.decode(token, await keys.of(str(header.get("kid", ""))), algorithms=list(ALGORITHMS))
+        except (JoseError, ValueError, TypeError) as error:
+            raise Unauthenticated(f"the token's signature does not hold ({type(error).__name__})") from None
+        self._check_times(decoded.claims)
+        return _caller(decoded.claims, issuer, self._servers(decoded.claims, issuer))
+
+    def _check_times(self, claims: Mapping[str, Any]) -> None:
+        now = self._clock().timestamp()
+        expires, begins = claims.get("exp"), claims.get("nbf", 0)
+        if not isinstance(expires, int | float) or isinstance(expires, bool) or now > expires + LEEWAY:
+            raise Unauthenticated("the token has expired, or does not say when it does")
+        if not isinstance(begins, int | float) or now < begins - LEEWAY:
+            raise Unauthenticated("the token is not valid yet")
+
+    def _servers(self, claims: Mapping[str, Any], issuer: Issuer) -> tuple[str, ...] | None:
+        """The servers for which the audience stands: `<base>` and `<base>/mcp` are all, `<base>/mcp/<name>` is one."""
+        told = claims.get("aud")
+        audiences = [told] if isinstance(told, str) else told if isinstance(told, list) else []
+        if {self._base, f"{self._base}/mcp", *issuer.audiences} & {str(one).rstrip("/") for one in audiences}:
+            return None
+        prefix = f"{self._base}/mcp/"
+        servers = tuple(str(one).removeprefix(prefix).rstrip("/") for one in audiences if str(one).startswith(prefix))
+        if not servers:
+            raise Unauthenticated("the token is meant for somebody else")
+        return servers
+
+
+def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] | None) -> Caller:
+    subject = str(claims.get(issuer.user_claim) or "")
+    if not subject:
+        raise Unauthenticated(f"the token has no claim {issuer.user_claim}")
+    client = str(claims.get("client_id") or claims.get("azp") or "")
+    actor = claims.get("act")
+    acting = str(actor.get("sub", "")) if isinstance(actor, dict) else ""
+    told = claims.get(issuer.groups_claim) or ()
+    groups = tuple(str(group) for group in told) if isinstance(told, list | tuple) else ()
+    service = issuer.workloads or subject.startswith("spiffe://") or (subject == client and not acting)
+    return Caller(
+        agent=acting or client,
+        user="" if service else subject,
+        workload=subject if service else "",
+        groups=groups,
+        servers=servers,
+    )
+
+
+def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return header and claims as the token itself has them: only to find the issuer's keys."""
+    try:
+        if len(token) > _LONGEST:
+            raise ValueError
+        head, body, _ = token.split(".")
+        header, claims = (json.loads(urlsafe_b64decode(part + "=" * (-len(part) % 4))) for part in (head, body))
+        if not isinstance(header, dict) or not isinstance(claims, dict):
+            raise ValueError
+    except (ValueError, UnicodeError, RecursionError):
+        raise Unauthenticated("the token is not known") from None
+    return header, claims

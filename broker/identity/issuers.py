@@ -1,0 +1,82 @@
+"""Outside issuers of tokens: their keys, found by discovery (OpenID Connect Discovery 1.0, RFC 8414) and kept for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import aiohttp
+import msgspec
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet, KeySetSerialization
+
+from broker.errors import Unauthenticated
+
+# Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
+FRESH = 600.0
+AGAIN = 10.0
+WITHIN = aiohttp.ClientTimeout(total=5)
+_DISCOVERY = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
+
+
+class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One issuer that is trusted. `jwks_url` saves the discovery. Claims are read by the names given here.
+
+    `audiences` are taken beside the broker's own addresses. `workloads`: its tokens stand for services, not for people.
+    """
+
+    issuer: str
+    jwks_url: str = ""
+    audiences: tuple[str, ...] = ()
+    user_claim: str = "sub"
+    groups_claim: str = "groups"
+    workloads: bool = False
+
+
+class Keys:
+    """The public keys of one issuer. A key that is not known yet is asked for once in `AGAIN` seconds: rotation just works."""
+
+    def __init__(self, issuer: Issuer, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._issuer = issuer
+        self._monotonic = monotonic
+        self._set: KeySet | None = None
+        self._at = -FRESH
+        self._lock = asyncio.Lock()
+
+    async def of(self, key_id: str) -> KeySet:
+        """Return the keys, among them `key_id` if the issuer has it. Raises `Unauthenticated` when they can't be had."""
+        async with self._lock:
+            age = self._monotonic() - self._at
+            if self._set is None or age > FRESH or (age > AGAIN and not self._has(key_id)):
+                self._set, self._at = await self._fetched(), self._monotonic()
+            return self._set
+
+    def _has(self, key_id: str) -> bool:
+        return self._set is not None and any(key.kid == key_id for key in self._set.keys)
+
+    async def _fetched(self) -> KeySet:
+        try:
+            async with aiohttp.ClientSession(timeout=WITHIN, cookie_jar=aiohttp.DummyCookieJar()) as client:
+                url = self._issuer.jwks_url or await self._discovered(client)
+                return KeySet.import_key_set(cast("KeySetSerialization", await _json(client, url)))
+        except (aiohttp.ClientError, TimeoutError, OSError, JoseError, ValueError, KeyError, TypeError):
+            raise Unauthenticated("the issuer's keys can't be had now, so nobody can be known by its tokens") from None
+
+    async def _discovered(self, client: aiohttp.ClientSession) -> str:
+        base = self._issuer.issuer.rstrip("/")
+        for path in _DISCOVERY:
+            try:
+                told = await _json(client, base + path)
+            except aiohttp.ClientResponseError:
+                continue
+            if told.get("issuer", "").rstrip("/") == base:
+                return str(told["jwks_uri"])
+        raise KeyError("no discovery document of this issuer")
+
+
+async def _json(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with client.get(url, allow_redirects=False, raise_for_status=True) as answer:
+        found: dict[str, Any] = await answer.json(content_type=None)
+        return found

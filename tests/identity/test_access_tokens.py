@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+import hashlib
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey, RSAKey
+
+from broker.domain.calls import Caller
+from broker.errors import Unauthenticated
+from broker.identity import issuers
+from broker.identity.access_tokens import AccessTokens
+from broker.identity.issuers import Issuer
+
+BASE = "https://approvals.example.com"
+NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
+
+
+class Provider:
+    """An issuer with a discovery document and keys that rotate."""
+
+    def __init__(self) -> None:
+        self.keys = [RSAKey.generate_key(2048, {"kid": "first"})]
+        self.url = ""
+        self.asked = 0
+
+    async def start(self) -> web.AppRunner:
+        app = web.Application()
+        app.router.add_get("/.well-known/openid-configuration", self._discovery)
+        app.router.add_get("/keys", self._keys)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        return runner
+
+    async def _discovery(self, _: web.Request) -> web.Response:
+        return web.json_response({"issuer": self.url, "jwks_uri": self.url + "/keys"})
+
+    async def _keys(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        return web.json_response({"keys": [key.as_dict(private=False) for key in self.keys]})
+
+    def token(self, *, key: Any = None, header: dict[str, Any] | None = None, **claims: Any) -> str:
+        signing = key or self.keys[-1]
+        told = {
+            "iss": self.url, "sub": "alice@example.com", "aud": f"{BASE}/mcp", "client_id": "claude-code",
+            "exp": int((NOW + timedelta(minutes=5)).timestamp()), "groups": ["support"], **claims,
+        }  # fmt: skip
+        told = {name: value for name, value in told.items() if value is not None}
+        return jwt.encode(header or {"alg": "RS256", "kid": signing.kid}, told, signing, algorithms=["RS256", "ES256", "HS256"])
+
+
+@pytest.fixture
+async def provider() -> AsyncIterator[Provider]:
+    made = Provider()
+    runner = await made.start()
+    yield made
+    await runner.cleanup()
+
+
+@pytest.fixture
+def tokens(provider: Provider) -> AccessTokens:
+    return AccessTokens([Issuer(provider.url)], base=BASE, clock=lambda: NOW)
+
+
+async def test_a_users_token_names_user_groups_and_client(provider: Provider, tokens: AccessTokens) -> None:
+    caller = await tokens.authenticate(provider.token())
+    assert caller == Caller(agent="claude-code", user="alice@example.com", groups=("support",))
+
+
+async def test_who_acts_for_a_user_is_kept_beside_the_user(provider: Provider, tokens: AccessTokens) -> None:
+    caller = await tokens.authenticate(provider.token(act={"sub": "support-bot"}))
+    assert (caller.agent, caller.user) == ("support-bot", "alice@example.com")
+
+
+async def test_a_service_is_a_workload_and_no_user(provider: Provider, tokens: AccessTokens) -> None:
+    for subject, client in (("reporting", "reporting"), ("spiffe://example.com/reporting", None)):
+        caller = await tokens.authenticate(provider.token(sub=subject, client_id=client))
+        assert (caller.user, caller.workload) == ("", subject)
+
+
+async def test_an_audience_of_one_server_opens_that_server_only(provider: Provider, tokens: AccessTokens) -> None:
+    caller = await tokens.authenticate(provider.token(aud=[f"{BASE}/mcp/payments"]))
+    assert (caller.may_use("payments"), caller.may_use("files")) == (True, False)
+
+
+BEFORE, AFTER = int((NOW - timedelta(minutes=1)).timestamp()), int((NOW + timedelta(minutes=1)).timestamp())
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ({"exp": BEFORE}, "expired"),
+        ({"exp": None}, "expired"),
+        ({"exp": "never"}, "expired"),
+        ({"nbf": AFTER}, "not valid yet"),
+        ({"iss": "https://elsewhere.example"}, "issuer"),
+        ({"iss": None}, "issuer"),
+        ({"aud": "https://elsewhere.example"}, "somebody else"),
+        ({"aud": None}, "somebody else"),
+        ({"aud": f"{BASE}.evil.example/mcp"}, "somebody else"),
+        ({"sub": None}, "no claim"),
+    ],
+)
+async def test_a_token_that_is_not_for_now_or_not_for_us_is_refused(
+    provider: Provider, tokens: AccessTokens, claims: dict[str, Any], why: str
+) -> None:
+    with pytest.raises(Unauthenticated, match=why):
+        await tokens.authenticate(provider.token(**claims))
+
+
+async def test_clocks_may_differ_by_half_a_minute(provider: Provider, tokens: AccessTokens) -> None:
+    await tokens.authenticate(provider.token(exp=int(NOW.timestamp()) - 20, nbf=int(NOW.timestamp()) + 20))
+
+
+async def test_a_token_signed_by_a_stranger_with_the_public_key_or_not_at_all_is_refused(
+    provider: Provider, tokens: AccessTokens
+) -> None:
+    head, body, _ = provider.token().split(".")
+    forged = [
+        provider.token(key=RSAKey.generate_key(2048, {"kid": "first"})),
+        _shared(body, provider.keys[0].as_pem(private=False)),
+        f"eyJhbGciOiJub25lIn0.{body}.",
+        f"{head}.{body}.",
+        f"{head}.{body[:-2]}AA.{provider.token().split('.')[2]}",
+    ]
+    for token in forged:
+        with pytest.raises(Unauthenticated):
+            await tokens.authenticate(token)
+
+
+def _shared(body: str, key: bytes) -> str:
+    """Sign with the public key as if it were a shared secret: the old confusion of algorithms."""
+    head = urlsafe_b64encode(b'{"alg":"HS256","kid":"first"}').rstrip(b"=").decode()
+    mac = hmac.new(key, f"{head}.{body}".encode(), hashlib.sha256).digest()
+    return f"{head}.{body}.{urlsafe_b64encode(mac).rstrip(b'=').decode()}"
+
+
+async def test_a_rotated_key_is_found_and_an_unknown_one_is_not_asked_for_again_and_again(
+    provider: Provider, tokens: AccessTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await tokens.authenticate(provider.token())
+    provider.keys.append(ECKey.generate_key("P-256", {"kid": "second"}))
+    rotated = provider.token(header={"alg": "ES256", "kid": "second"})
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            await tokens.authenticate(rotated)
+    assert provider.asked == 1
+    monkeypatch.setattr(issuers, "AGAIN", 0.0)
+    assert (await tokens.authenticate(rotated)).user == "alice@example.com"
+
+
+async def test_an_issuer_that_is_away_lets_nobody_in(tokens: AccessTokens, provider: Provider) -> None:
+    away = AccessTokens([Issuer("http://127.0.0.1:9")], base=BASE, clock=lambda: NOW)
+    with pytest.raises(Unauthenticated, match="can't be had"):
+        await away.authenticate(provider.token(iss="http://127.0.0.1:9"))
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@given(st.text() | st.lists(st.text(alphabet="abcABC012-_"), min_size=3, max_size=3).map(".".join))
+async def test_no_garbage_is_a_token(tokens: AccessTokens, garbage: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await tokens.authenticate(garbage)
