@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -17,12 +18,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from broker.app import store_of
 from broker.domain.events import Entry
 from broker.identity.agents import AgentTokens
 from broker.identity.people import PersonTokens, Scope
 from broker.settings import Settings
-from broker.store.embedded import stop_server
+from broker.store.embedded import Embedded, stop_server
 
 OWNER = "sam@example.com"
 REVIEWERS = ("fay@example.com", "lee@example.com")
@@ -113,6 +116,11 @@ class Place:
     def log(self) -> str:
         """What the brokers of this place said."""
         return (self.home / "broker.log").read_text()
+
+    def kill_store(self) -> None:
+        """End the embedded store as `kill -9` does. The brokers that use it start it again."""
+        with redis.Redis.from_url(Embedded(self.home / "data").url) as store:
+            os.kill(store.info("server")["process_id"], signal.SIGKILL)
 
     # -- credentials, as `broker agents add` and `broker people token` make them, without a process for each -----------
 

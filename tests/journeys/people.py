@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -73,9 +73,10 @@ class Person:
     async def approve_all(self, after: float) -> None:
         """Approve whatever comes, each so many seconds after it was opened, until cancelled."""
         while True:
-            for one in await self.listed("pending"):
-                if (datetime.now(UTC) - datetime.fromisoformat(one["opened_at"])).total_seconds() >= after:
-                    await self.review(one, "approve")
+            with suppress(httpx2.HTTPError):  # the broker may be without its store: people try again
+                for one in await self.listed("pending"):
+                    if (datetime.now(UTC) - datetime.fromisoformat(one["opened_at"])).total_seconds() >= after:
+                        await self.review(one, "approve")
             await anyio.sleep(POLL)
 
 

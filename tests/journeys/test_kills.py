@@ -136,3 +136,24 @@ async def test_a_store_that_is_killed_under_parked_calls_loses_none(
             tasks.start_soon(fay.approve_all, 0.0)
     assert [text_of(answer or {}) for answer in answers] == [f"moved {n} to account-{n}" for n in range(number)]
     assert book.counts() == {f"account-{n}": 1 for n in range(number)}
+
+
+@few_and_many
+async def test_an_embedded_store_that_is_killed_is_started_again_and_nothing_is_lost(
+    number: int, here: Place, book: Ledger, token: str, reviewer: str
+) -> None:
+    calls = [transfer(index) for index in range(number)]
+    with anyio.fail_after(110), here.broker() as broker:
+        async with Person(broker.url, reviewer) as fay, anyio.create_task_group() as tasks:
+            answers: list[dict[str, Any] | None] = []
+
+            async def calling() -> None:
+                answers.extend(await all_called(broker.mcp("ledger"), token, calls))
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(calling)
+            await fay.seen(number)
+            await anyio.to_thread.run_sync(here.kill_store)
+            tasks.start_soon(fay.approve_all, 0.0)
+    assert [text_of(answer or {}) for answer in answers] == [f"moved {n} to account-{n}" for n in range(number)]
+    assert book.counts() == {f"account-{n}": 1 for n in range(number)}
