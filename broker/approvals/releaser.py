@@ -7,8 +7,8 @@ and counters are asked again first (`fitness.py`), with the clock of that moment
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import timedelta
 from typing import Protocol
 
@@ -56,6 +56,11 @@ class _Queue:
         return None
 
 
+class _Ear:
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self.put = put
+
+
 class Releaser:
     """Runs approved calls. A broker with an attached caller claims at once, the others a moment later."""
 
@@ -75,7 +80,7 @@ class Releaser:
         self._fitness = fitness
         self._broker = broker
         self._lease = lease
-        self._lines: dict[RequestId, list[_Queue]] = {}
+        self._lines: dict[RequestId, list[_Queue | _Ear]] = {}
         self._busy: set[RequestId] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -84,9 +89,18 @@ class Releaser:
     def attach(self, request_id: RequestId) -> Iterator[Line]:
         """Say that a caller holds its stream here, and receive what the upstream sends before the answer."""
         line = _Queue()
+        with self._attached(request_id, line):
+            yield line
+
+    def listen(self, request_id: RequestId, hear: Callable[[bytes], None]) -> AbstractContextManager[None]:
+        """As `attach`, for a caller that is told of each message as it comes and needs no queue. `hear` must not raise."""
+        return self._attached(request_id, _Ear(hear))
+
+    @contextmanager
+    def _attached(self, request_id: RequestId, line: _Queue | _Ear) -> Iterator[None]:
         self._lines.setdefault(request_id, []).append(line)
         try:
-            yield line
+            yield
         finally:
             self._lines[request_id].remove(line)
             if not self._lines[request_id]:

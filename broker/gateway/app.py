@@ -16,7 +16,7 @@ from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, en
 from broker.gateway.eras import HANDSHAKE, check_headers, check_method, client_of, may_pass, without_tasks
 from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from broker.gateway.heads import Head, check_host, check_media, head_of
-from broker.gateway.holding import USUAL_PACE, Attendances, Pace
+from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import Edit, tools_shown
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
@@ -25,6 +25,7 @@ from broker.gateway.results import rpc_error, status_of
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
 from broker.gateway.streams import Sessions, listened
 from broker.gateway.visits import Visit
+from broker.gateway.voices import USUAL_PACE, Pace
 
 log = structlog.get_logger()
 
@@ -54,11 +55,11 @@ class Gateway:
         self._challenge = challenge
         self._seals = Seals(key)
         self._passing = Passing(forwarder, self._seals)
-        self._attendances = Attendances(desk)
+        self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
         self._calls = Calls(
-            judge, desk, lines, self._passing, self._attendances, seals=self._seals, schemas=schemas, clock=clock,
-            broker=broker, hold=hold, pace=pace, parking=self._sessions.parked,
+            judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
+            parking=self._sessions.parked,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -74,7 +75,9 @@ class Gateway:
         exchange, head = Exchange(scope, receive, send), Head()
         try:
             head = head_of(scope)
-            await self._served(exchange, head)
+            hold = await self._served(exchange, head)
+            if hold is not None:
+                await hold.run(self._attendances)
         except ClientGone:
             return
         except BrokerError as error:
@@ -84,20 +87,25 @@ class Gateway:
             if not exchange.started:
                 await exchange.reply(500, _error(None, {"code": INTERNAL_ERROR, "message": "the broker failed"}))
 
-    async def _served(self, exchange: Exchange, head: Head) -> None:
+    async def _served(self, exchange: Exchange, head: Head) -> Hold | None:
+        """Answer, or return the hold that will.
+
+        A parked call waits in as few frames as can be, with nothing of its message: there may be thousands.
+        """
         check_host(head, self._hosts)
         caller = await self._authenticate(head.authorization)
         server = self._server(exchange.scope["path"].removeprefix(PREFIX), caller)
         session = self._session(head, caller, server)
         match exchange.scope["method"]:
             case "POST":
-                await self._posted(exchange, head, caller, server, session)
+                return await self._posted(exchange, head, caller, server, session)
             case "GET":
-                await self._listened(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
+                return await self._listened(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
             case "DELETE":
                 await self._sessions.end(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
             case _:
                 await exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
+        return None
 
     def _server(self, name: str, caller: Caller) -> Server:
         server = self._catalogue(name)
@@ -117,7 +125,7 @@ class Gateway:
 
     async def _posted(
         self, exchange: Exchange, head: Head, caller: Caller, server: Server, session: Session | None
-    ) -> None:  # fmt: skip
+    ) -> Hold | None:  # fmt: skip
         check_media(head)
         message = parsed(await exchange.body(self._body_limit))
         version = check_headers(head, message)
@@ -128,20 +136,21 @@ class Gateway:
         if message.request:
             check_method(version, message, server.methods)
             without_tasks(message)
-            await self._requested(visit)
-        elif message.method and not self._goes_on(visit):
+            return await self._requested(visit)
+        if message.method and not self._goes_on(visit):
             await exchange.reply(202)
         else:
             await self._passing.post(visit, visit.headers())
+        return None
 
-    async def _requested(self, visit: Visit) -> None:
+    async def _requested(self, visit: Visit) -> Hold | None:
         method = visit.message.method
         if method == "tools/call":
-            await self._calls.answer(visit)
-            return
+            return await self._calls.answer(visit)
         client = (visit.caller.client, visit.caller.client_version)
         patient = method == "subscriptions/listen"
         await self._passing.post(visit, visit.headers(), edit=self._edit(visit), patient=patient, client=client)
+        return None
 
     def _edit(self, visit: Visit) -> Edit | None:
         if visit.message.method in ("initialize", "server/discover"):
@@ -164,14 +173,14 @@ class Gateway:
 
     # -- GET ----------------------------------------------------------------------------------------------
 
-    async def _listened(self, visit: Visit) -> None:
+    async def _listened(self, visit: Visit) -> Hold | None:
         if not visit.head.last_event.startswith(EVENT_PREFIX):
             await listened(visit, self._forwarder, self._shown(visit))
-            return
+            return None
         place = self._seals.open_event(visit.head.last_event, visit.caller, visit.server.name)
         if place is None or place.session != visit.upstream_session:
             raise Malformed("there is no such event", rpc=INVALID_REQUEST, status=404)
-        await self._calls.resumed(visit, place)
+        return await self._calls.resumed(visit, place)
 
     # -- mistakes -----------------------------------------------------------------------------------------
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any, assert_never
 
 import msgspec
@@ -17,15 +15,15 @@ from broker.domain.outcomes import Refused
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
 from broker.gateway.envelope import INVALID_PARAMS, check_judged
-from broker.gateway.holding import Attendances, Hold, Manner, Pace
+from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import LONGEST_WAIT
 from broker.gateway.parameters import checked_parameters
 from broker.gateway.passing import Passing, as_event
-from broker.gateway.ports import Judge, Lines, Schemas, Waiting
+from broker.gateway.ports import Judge, Schemas
 from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
 from broker.gateway.sessions import Place, Seals
 from broker.gateway.visits import Visit
-from broker.gateway.voices import Voice
+from broker.gateway.voices import Manner, Pace, Voice
 
 # Waits that one caller may have open by the waiting tool.
 MOST_WAITS = 8
@@ -39,35 +37,35 @@ class Calls:
     """Answers `tools/call`."""
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
-        self, judge: Judge, desk: Waiting, lines: Lines, passing: Passing, attendances: Attendances, *, seals: Seals,
-        schemas: Schemas, clock: Callable[[], datetime], broker: str, hold: float, pace: Pace, parking: Parking,
+        self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
+        hold: float, pace: Pace, parking: Parking,
     ) -> None:  # fmt: skip
         self._judge = judge
-        self._desk = desk
-        self._lines = lines
         self._passing = passing
         self._attendances = attendances
         self._seals = seals
         self._schemas = schemas
-        self._clock = clock
         self._broker = broker
         self._hold = hold
         self._pace = pace
         self._parking = parking
         self._waits: Counter[str] = Counter()
 
-    async def answer(self, visit: Visit) -> None:
-        """Answer one call. A mistake becomes what the model can read, as long as the answer has not begun otherwise."""
+    async def answer(self, visit: Visit) -> Hold | None:
+        """Answer one call, or return the hold that will: whoever runs it needs nothing of the visit any more.
+
+        A mistake becomes what the model can read, as long as the answer has not begun otherwise.
+        """
         try:
             check_judged(visit.message)
             if visit.message.params["name"] == WAIT_TOOL:
-                await self._wait(visit)
-            else:
-                await self._judged(visit)
+                return await self._waited_for(visit)
+            return await self._judged(visit)
         except BrokerError as error:
             await self._failed(visit, error)
+            return None
 
-    async def _judged(self, visit: Visit) -> None:
+    async def _judged(self, visit: Visit) -> Hold | None:
         headers = visit.headers()
         if visit.head.parameters:
             headers |= await checked_parameters(visit, self._schemas)
@@ -79,9 +77,10 @@ class Calls:
                 await self._replied(visit, Reply(refused(verdict)))
             case Parked():
                 self._parking(visit, verdict.request)
-                await self._held(visit, verdict.request, joined=verdict.joined, within=self._hold)
+                return self._held(visit, verdict.request, joined=verdict.joined, within=self._hold)
             case _:
                 assert_never(verdict)
+        return None
 
     async def _passed(self, visit: Visit, headers: dict[str, str], admitted: Admitted) -> None:
         try:
@@ -92,8 +91,11 @@ class Calls:
 
     # -- parked -------------------------------------------------------------------------------------------
 
-    async def _held(self, visit: Visit, request: ApprovalRequest, *, joined: bool, within: float) -> None:
-        place = Place(request.id, visit.message.id or "", visit.upstream_session)
+    def _held(
+        self, visit: Visit, request: ApprovalRequest, *, joined: bool, within: float, let_go: Callable[[], None] | None = None
+    ) -> Hold:  # fmt: skip
+        rpc_id = request.id if visit.message.id is None else visit.message.id
+        place = Place(request.id, rpc_id, visit.upstream_session)
         manner = Manner(
             within=within,
             pace=self._pace,
@@ -103,46 +105,45 @@ class Calls:
             primes=visit.version >= "2025-11-25",
         )
         token = visit.message.meta.get("progressToken")
-        voice = Voice(visit.message.id, token if isinstance(token, int | str) else None, first=_first(visit, request))
-        call = (visit.caller.principal, visit.upstream_session, visit.message.id) if visit.upstream_session else None
-        hold = Hold(visit.exchange, request, voice, manner, joined=joined, call=call)
-        await hold.run(self._desk, self._lines, self._attendances, self._clock)
+        voice = Voice(rpc_id, token if isinstance(token, int | str) else None, first=_first(visit, request))
+        call = (visit.caller.principal, visit.upstream_session, rpc_id) if visit.upstream_session else None
+        return Hold(visit.exchange, request, voice, manner, joined=joined, call=call, let_go=let_go)
 
-    async def resumed(self, visit: Visit, place: Place) -> None:
+    async def resumed(self, visit: Visit, place: Place) -> Hold:
         """Hold a caller that came back by `GET` to the place where it waited. Raises `UnknownRequest`."""
-        request = await self._desk.fetched(place.request, visit.caller)
+        request = await self._attendances.desk.fetched(place.request, visit.caller)
         event_id = self._seals.event(place, visit.caller, visit.server.name)
         pace = msgspec.structs.replace(self._pace, commit_after=0.0)
         manner = Manner(within=self._hold, pace=pace, event_id=event_id, primes=True)
         origin = request.origin
         voice = Voice(place.rpc_id, None, first=(origin.rpc_id, origin.session) == (place.rpc_id, place.session))
-        hold = Hold(visit.exchange, request, voice, manner, joined=False)
-        await hold.run(self._desk, self._lines, self._attendances, self._clock)
+        return Hold(visit.exchange, request, voice, manner, joined=False)
 
     # -- the waiting tool ---------------------------------------------------------------------------------
 
-    async def _wait(self, visit: Visit) -> None:
+    async def _waited_for(self, visit: Visit) -> Hold:
         arguments = visit.message.params.get("arguments", {})
         wanted, within = arguments.get("request_id"), arguments.get("wait_seconds", LONGEST_WAIT)
         if not isinstance(wanted, str) or isinstance(within, bool) or not isinstance(within, int | float):
             raise Malformed("`request_id` has to be a string, `wait_seconds` a number", rpc=INVALID_PARAMS)
-        request = await self._desk.fetched(RequestId(wanted), visit.caller)
+        request = await self._attendances.desk.fetched(RequestId(wanted), visit.caller)
         if request.call.server != visit.server.name:
             raise UnknownRequest(wanted)
-        with self._waiting(visit.caller.principal):
-            await self._held(visit, request, joined=False, within=min(max(within, 0.0), LONGEST_WAIT))
+        let_go = self._one_wait(visit.caller.principal)
+        return self._held(visit, request, joined=False, within=min(max(within, 0.0), LONGEST_WAIT), let_go=let_go)
 
-    @contextmanager
-    def _waiting(self, principal: str) -> Iterator[None]:
+    def _one_wait(self, principal: str) -> Callable[[], None]:
+        """Take one of the caller's waits, and return what gives it back. Raises `TooMany`."""
         if self._waits[principal] >= MOST_WAITS:
             raise TooMany(f"this caller already waits {MOST_WAITS} times: let one of them end first")
         self._waits[principal] += 1
-        try:
-            yield
-        finally:
+
+        def let_go() -> None:
             self._waits[principal] -= 1
             if not self._waits[principal]:
                 del self._waits[principal]
+
+        return let_go
 
     # -- answers of our own -------------------------------------------------------------------------------
 

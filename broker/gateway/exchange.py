@@ -32,6 +32,8 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one answer."""
 
+    __slots__ = ("_receive", "_send", "gone", "scope", "started")
+
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self._receive = receive

@@ -9,14 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import anyio
 import anyio.lowlevel
 import msgspec
 import structlog
 
-from broker.approvals.releaser import Line
 from broker.domain.outcomes import Gone, Outcome, StillPending, outcome_of
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, StoreUnavailable
@@ -24,56 +22,36 @@ from broker.gateway.envelope import RpcId, encoded
 from broker.gateway.exchange import Exchange
 from broker.gateway.passing import as_event
 from broker.gateway.ports import Attending, Lines, Waiting
-from broker.gateway.results import told, waiting_line
-from broker.gateway.voices import Voice
+from broker.gateway.results import Reply, failed, told, waiting_line
+from broker.gateway.voices import Manner, Voice
 
 log = structlog.get_logger()
 
+
+# Messages of the upstream that a caller may lag behind.
+BACKLOG = 1_000
 
 Call = tuple[str, str, RpcId | None]
 """Principal, the upstream's session and JSON-RPC id: by these a client of the older era names its own call."""
 
 
-class Pace(msgspec.Struct, frozen=True):
-    """Seconds: after how long a held answer becomes a stream, and between its signs of life."""
-
-    commit_after: float = 1.5
-    beat: float = 5.0
-
-
-USUAL_PACE = Pace()
-
-
-class Manner(msgspec.Struct, frozen=True):
-    """How a caller is held: for `within` seconds.
-
-    `event_id` is ours, so that an older client can come back; empty where it can't.
-    `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
-    """
-
-    within: float
-    pace: Pace
-    modern: bool = False
-    streams: bool = True
-    event_id: str = ""
-    primes: bool = False
-
-
 class Attendances:
     """Who waits in this process, so that shutdown and cancellations find them, and the last one says `delivered`."""
 
-    def __init__(self, desk: Waiting) -> None:
-        self._desk = desk
+    def __init__(self, desk: Waiting, lines: Lines, clock: Callable[[], datetime]) -> None:
+        self.desk = desk
+        self.lines = lines
+        self.clock = clock
         self._holds: dict[RequestId, set[Hold]] = {}
         self._calls: dict[Call, Hold] = {}
         self._delivered: set[RequestId] = set()
-        self.draining = False
+        self._draining = False
 
     def enter(self, hold: Hold) -> None:
         self._holds.setdefault(hold.request.id, set()).add(hold)
         if hold.call is not None:
             self._calls[hold.call] = hold
-        if self.draining:
+        if self._draining:
             hold.stop()
 
     async def leave(self, hold: Hold, *, delivered: bool) -> None:
@@ -90,13 +68,13 @@ class Attendances:
         if request_id in self._delivered:
             self._delivered.discard(request_id)
             try:
-                await self._desk.delivered(request_id)
+                await self.desk.delivered(request_id)
             except BrokerError as error:
                 log.warning("gateway.delivery_not_noted", request=request_id, code=error.code)
 
     def drain(self) -> None:
         """Answer PENDING to everybody who waits, and to whoever comes."""
-        self.draining = True
+        self._draining = True
         for holds in list(self._holds.values()):
             for hold in list(holds):
                 hold.stop()
@@ -110,11 +88,19 @@ class Attendances:
 
 
 class Hold:
-    """One caller that waits for one request."""
+    """One caller that waits for one request. There are as many as parked calls, so each is kept small.
+
+    `call` names it for its client's cancellation; `let_go` is called when it ends.
+    """
+
+    __slots__ = (
+        "_alarm", "_ending", "_exchange", "_joined", "_leaving", "_let_go", "_manner", "_messages", "_silent",
+        "_stopped", "call", "request", "voice",
+    )  # fmt: skip
 
     def __init__(
         self, exchange: Exchange, request: ApprovalRequest, voice: Voice, manner: Manner, *, joined: bool,
-        call: Call | None = None,
+        call: Call | None = None, let_go: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         self.request = request
         self.voice = voice
@@ -122,7 +108,11 @@ class Hold:
         self._exchange = exchange
         self._manner = manner
         self._joined = joined
+        self._let_go = let_go
         self._ending: asyncio.Future[Outcome] | None = None
+        self._leaving: asyncio.Future[None] | None = None
+        self._alarm: asyncio.Future[None] | None = None
+        self._messages: list[bytes] = []
         self._stopped = False
         self._silent = False
 
@@ -132,73 +122,102 @@ class Hold:
         if self._ending is not None and self.request.state.open:
             self._ending.cancel()
 
-    async def run(self, desk: Waiting, lines: Lines, attendances: Attendances, clock: Callable[[], datetime]) -> None:
-        """Wait for the outcome and answer with it."""
+    async def run(self, here: Attendances) -> None:
+        """Wait for the outcome and answer with it. A mistake becomes what the model can read."""
         delivered = False
-        attendances.enter(self)
+        here.enter(self)
         try:
-            with desk.attend(self.request) as attending, lines.attach(self.request.id) as line:
-                delivered = await self._attended(attending, line, clock)
+            with here.desk.attend(self.request) as attending, here.lines.listen(self.request.id, self._hear):
+                delivered = await self._attended(attending, here.clock)
+        except BrokerError as error:
+            await self._answer(failed(error))
         finally:
-            await attendances.leave(self, delivered=delivered)
+            if self._let_go is not None:
+                self._let_go()
+            await here.leave(self, delivered=delivered)
 
-    async def _attended(self, attending: Attending, line: Line, clock: Callable[[], datetime]) -> bool:
-        self._ending = asyncio.ensure_future(_ending(attending, self._manner.within))
-        leaving = asyncio.ensure_future(self._exchange.left())
+    async def _attended(self, attending: Attending, clock: Callable[[], datetime]) -> bool:
+        """Returns whether an end was told to a client that was there to read it."""
+        ending = self._ending = asyncio.ensure_future(_ending(attending, self._manner.within))
+        leaving = self._leaving = asyncio.ensure_future(self._exchange.left())
+        ending.add_done_callback(self._rouse)
+        leaving.add_done_callback(self._rouse)
         try:
             if self._stopped:
                 self.stop(silent=self._silent)
-            here = await self._heard(self._ending, leaving, line, clock)
-            if not here:
+            if not await self._waited(ending, clock):
                 return False
-            outcome = self._outcome(self._ending)
-            return await self._answered(outcome, leaving, clock)
+            outcome = self._outcome(ending)
+            if outcome is None:
+                await self._end_silently()
+                return False
+            return await self._answer(told(outcome, now=clock())) and not isinstance(outcome, StillPending)
         finally:
-            for task in (self._ending, leaving):
-                task.cancel()
-            await asyncio.gather(self._ending, leaving, return_exceptions=True)
+            ending.cancel()
+            leaving.cancel()
+            await asyncio.gather(ending, leaving, return_exceptions=True)
 
-    async def _heard(
-        self, ending: asyncio.Future[Outcome], leaving: asyncio.Future[None], line: Line, clock: Callable[[], datetime]
-    ) -> bool:  # fmt: skip
+    # -- waiting ------------------------------------------------------------------------------------------
+
+    async def _waited(self, ending: asyncio.Future[Outcome], clock: Callable[[], datetime]) -> bool:
         """Pass on what comes and beat, until the end; False when the client left."""
-        manner, pause = self._manner, self._manner.pace.commit_after
-        hearing = asyncio.ensure_future(line.next(manner.within))
+        pause = self._manner.pace.commit_after
+        while True:
+            if not (ending.done() or self._gone or self._messages):
+                await self._sleep(pause)
+            if self._gone:
+                return False
+            if self._messages:
+                messages, self._messages = self._messages, []
+                for message in messages:
+                    await self._relay(message)
+            elif ending.done():
+                return True
+            else:
+                pause = self._manner.pace.beat
+                await self._beat(clock)
+
+    async def _sleep(self, within: float) -> None:
+        """Return when something happened, or after `within` seconds."""
+        loop = asyncio.get_running_loop()
+        self._alarm = loop.create_future()
+        timer = loop.call_later(within, self._rouse)
         try:
-            while not ending.done():
-                awaited: set[asyncio.Future[Any]] = {ending, hearing, leaving}
-                done, _ = await asyncio.wait(awaited, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-                if leaving in done:
-                    return False
-                if hearing in done:
-                    await self._relay(hearing.result())
-                    hearing = asyncio.ensure_future(line.next(manner.within))
-                elif not done:
-                    pause = manner.pace.beat
-                    await self._beat(clock)
-            hearing.cancel()
-            [last] = await asyncio.gather(hearing, return_exceptions=True)
-            await self._relay(last if isinstance(last, bytes) else None)
-            while (message := await line.next(0)) is not None:
-                await self._relay(message)
-            return True
+            await self._alarm
         finally:
-            hearing.cancel()
+            timer.cancel()
+            self._alarm = None
+
+    def _rouse(self, _: object = None) -> None:
+        if self._alarm is not None and not self._alarm.done():
+            self._alarm.set_result(None)
+
+    def _hear(self, message: bytes) -> None:
+        """Take what the upstream says during the release. Who lags far behind hears less, and still gets the answer."""
+        if len(self._messages) < BACKLOG:
+            self._messages.append(message)
+            self._rouse()
+
+    @property
+    def _gone(self) -> bool:
+        return self._leaving is not None and self._leaving.done()
+
+    # -- telling ------------------------------------------------------------------------------------------
 
     async def _beat(self, clock: Callable[[], datetime]) -> None:
         if not self._manner.streams:
             return
         pending = outcome_of(self.request, None)
         text = waiting_line(pending, clock()) if isinstance(pending, StillPending) else ""
-        told = self.voice.waiting(text)
-        await self._said(as_event(encoded(told)) if told else b": waiting\n\n")
+        notice = self.voice.waiting(text)
+        await self._say(as_event(encoded(notice)) if notice else b": waiting\n\n")
 
-    async def _relay(self, message: bytes | None) -> None:
-        heard = self.voice.relayed(message) if message is not None and self._manner.streams else None
+    async def _relay(self, message: bytes) -> None:
+        heard = self.voice.relayed(message) if self._manner.streams else None
         if heard is not None:
-            await self._said(as_event(encoded(heard)))
+            await self._say(as_event(encoded(heard)))
 
-    async def _said(self, event: bytes) -> None:
+    async def _say(self, event: bytes) -> None:
         """Write one event; the first one begins the stream, and brings our event id where the client can use it."""
         manner = self._manner
         if not self._exchange.started:
@@ -216,25 +235,23 @@ class Hold:
         outcome = outcome_of(self.request, None) if away and self.request.state.open else ending.result()
         return outcome if isinstance(outcome, Gone) else msgspec.structs.replace(outcome, joined=self._joined)
 
-    async def _answered(self, outcome: Outcome | None, leaving: asyncio.Future[None], clock: Callable[[], datetime]) -> bool:
-        """Write the answer. Returns whether it was an end, and the client was there to read it."""
-        exchange = self._exchange
-        if outcome is None:
-            if not exchange.started:
-                await exchange.stream()
-            await exchange.write(b"", more=False)
-            return False
-        reply = told(outcome, now=clock())
-        final = not isinstance(outcome, StillPending)
+    async def _answer(self, reply: Reply) -> bool:
+        """Write the answer. Returns whether the client was there to read it."""
+        exchange, message = self._exchange, reply.encoded(self.voice.rpc_id)
         if not exchange.started:
-            present = not leaving.done()
-            await exchange.reply(reply.status(modern=self._manner.modern), reply.encoded(self.voice.rpc_id))
-            return final and present
-        await exchange.write(as_event(reply.encoded(self.voice.rpc_id)))
+            present = not self._gone
+            await exchange.reply(reply.status(modern=self._manner.modern), message)
+            return present
+        await exchange.write(as_event(message))
         await anyio.lowlevel.checkpoint()
-        present = not leaving.done()
+        present = not self._gone
         await exchange.write(b"", more=False)
-        return final and present
+        return present
+
+    async def _end_silently(self) -> None:
+        if not self._exchange.started:
+            await self._exchange.stream()
+        await self._exchange.write(b"", more=False)
 
 
 async def _ending(attending: Attending, within: float) -> Outcome:

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
-from broker.approvals.releaser import Line
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.outcomes import Outcome, Refused
 from broker.domain.requests import ApprovalRequest, Origin, RequestId
@@ -47,7 +46,9 @@ class Waiting(Protocol):
 
 
 class Lines(Protocol):
-    def attach(self, request_id: RequestId) -> AbstractContextManager[Line]: ...
+    """The releaser's side for callers whose stream is open here."""
+
+    def listen(self, request_id: RequestId, hear: Callable[[bytes], None]) -> AbstractContextManager[None]: ...
 
 
 Catalogue = Callable[[str], Server | None]

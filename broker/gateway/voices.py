@@ -1,4 +1,4 @@
-"""How one waiting caller is spoken to: its own ids and progress token, and what it may hear of the upstream's messages."""
+"""How one waiting caller is held and spoken to: its pace, its ids and progress token, and what it may hear of the upstream."""
 
 from __future__ import annotations
 
@@ -12,8 +12,35 @@ from broker.gateway.envelope import RpcId
 STEP = 0.001
 
 
+class Pace(msgspec.Struct, frozen=True):
+    """Seconds: after how long a held answer becomes a stream, and between its signs of life."""
+
+    commit_after: float = 1.5
+    beat: float = 5.0
+
+
+USUAL_PACE = Pace()
+
+
+class Manner(msgspec.Struct, frozen=True):
+    """How a caller is held: for `within` seconds.
+
+    `event_id` is ours, so that an older client can come back; empty where it can't.
+    `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
+    """
+
+    within: float
+    pace: Pace
+    modern: bool = False
+    streams: bool = True
+    event_id: str = ""
+    primes: bool = False
+
+
 class Voice:
     """Speaks to one caller. `first`: it made the call that runs, in that session, so it may be asked by the server too."""
+
+    __slots__ = ("_first", "_offset", "_token", "_told", "rpc_id")
 
     def __init__(self, rpc_id: RpcId | None, token: RpcId | None, *, first: bool) -> None:
         self.rpc_id = rpc_id

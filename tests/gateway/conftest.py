@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from broker.gateway.holding import Pace
+from broker.gateway.voices import Pace
 from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger, ledger
 from tests.fakes.scripted import Upstream

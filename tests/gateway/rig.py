@@ -26,8 +26,8 @@ from broker.domain.reviews import Verdict
 from broker.domain.servers import Server
 from broker.errors import Unauthenticated
 from broker.gateway.app import Gateway
-from broker.gateway.holding import USUAL_PACE, Pace
 from broker.gateway.listener import bounded
+from broker.gateway.voices import USUAL_PACE, Pace
 from broker.policy.load import load
 from broker.policy.model import Policy
 from broker.store import keys

@@ -12,9 +12,10 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from broker.domain.reviews import Verdict
-from broker.gateway.holding import Pace
+from broker.gateway.voices import Pace
 from tests.fakes.ledger_server import Ledger
 from tests.gateway.rig import Rig
+from tests.gateway.wire import call, events, post
 
 MODES = ("auto", "legacy")
 
@@ -130,32 +131,35 @@ async def test_a_caller_that_lost_its_connection_calls_again_and_gets_the_one_re
 async def test_fifty_identical_calls_are_one_request_one_execution_and_fifty_answers(
     rig: Rig, http: httpx2.AsyncClient, bank: Ledger
 ) -> None:
-    results: list[Any] = []
+    results: list[dict[str, Any]] = []
 
-    async def call() -> None:
-        async with client(rig, http) as agent:
-            results.append(await agent.call_tool("transfer", {"to": "ada", "amount": 40}))
+    async def ask(number: int) -> None:
+        message = call("transfer", {"to": "ada", "amount": 40}, id=number)
+        response = await post(http, rig.mcp(), message)
+        told = events(response.text)[-1] if response.text.startswith(("event", ":")) else response.json()
+        assert told["id"] == number
+        results.append(told["result"])
 
     async with anyio.create_task_group() as agents:
-        for _ in range(50):
-            agents.start_soon(call)
+        for number in range(50):
+            agents.start_soon(ask, number)
         await rig.approve()
-    assert [told(result) for result in results] == ["moved 40 to ada"] * 50
-    assert sorted({result.meta["approval-broker/joined"] for result in results}) == [False, True]
+    assert [result["content"][0]["text"] for result in results] == ["moved 40 to ada"] * 50
+    assert sorted(result["_meta"]["approval-broker/joined"] for result in results) == [False] + [True] * 49
     assert bank.effects() == [{"to": "ada", "amount": 40}]
 
 
 async def test_shutdown_answers_pending_to_everybody(rig: Rig, http: httpx2.AsyncClient) -> None:
     results: list[Any] = []
 
-    async def call(amount: int) -> None:
+    async def ask(amount: int) -> None:
         async with client(rig, http) as agent:
             results.append(await agent.call_tool("transfer", {"to": "ada", "amount": amount}))
 
     began = time.monotonic()
     async with anyio.create_task_group() as agents:
         for amount in range(5):
-            agents.start_soon(call, amount)
+            agents.start_soon(ask, amount)
         await rig.asked(5)
         rig.gateway.drain()
     assert [code(result) for result in results] == ["pending"] * 5
