@@ -47,6 +47,10 @@ class SignedIn(msgspec.Struct, frozen=True):
         return self.session.groups
 
     @property
+    def started_at(self) -> datetime:
+        return self.session.started_at
+
+    @property
     def csrf(self) -> str:
         """The token that every form of this session carries: useless in any other session."""
         return hmac.new(self.secret.encode(), b"csrf", hashlib.sha256).hexdigest()

@@ -1,20 +1,66 @@
-"""A person's own sessions: see them, end one, end all."""
+"""A person's own account: sessions and passkeys."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from litestar import Response, get, post
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web
-from broker.channels.web.visitors import AnyRequest, posted, sign_in_path, visitor
+from broker.channels.web.ports import SignedIn
+from broker.channels.web.visitors import AnyRequest, named_address, origin_of, posted, sign_in_path, visitor
 from broker.domain.events import Noted
+from broker.errors import Forbidden
 
 
 @get("/account", include_in_schema=False)
 async def account(request: AnyRequest) -> Response[str]:
     web, who = Web.of(request), visitor(request)
-    sessions = await web.parts.sessions.all(who.person)
-    return web.page(request, "account.html", sessions=sessions, this=who.id, groups=web.groups(who))
+    return await _account(request, web, who)
+
+
+async def _account(request: AnyRequest, web: Web, who: SignedIn, wrong: str = "", status: int = 200) -> Response[str]:
+    origin = origin_of(request, web.parts.public_url)
+    return web.page(
+        request, "account.html", status=status, sessions=await web.parts.sessions.all(who.person), this=who.id,
+        groups=web.groups(who), passkeys=await web.parts.passkeys.of(who.person), named=named_address(origin), wrong=wrong,
+    )  # fmt: skip
+
+
+@post("/account/passkeys/begin", status_code=200, include_in_schema=False)
+async def begin_passkey(request: AnyRequest) -> Response[dict[str, Any]]:
+    """Hand the browser what it needs to make a passkey."""
+    web = Web.of(request)
+    who, _ = await posted(request)
+    origin = origin_of(request, web.parts.public_url)
+    begun = await web.parts.passkeys.begin_adding(who.person, who.id, who.started_at, origin)
+    return Response({"nonce": begun.nonce, "options": begun.options})
+
+
+@post("/account/passkeys", status_code=200, include_in_schema=False)
+async def add_passkey(request: AnyRequest) -> Response[str] | Redirect:
+    """Keep the passkey that the browser made."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    reply = (form.get("nonce", ""), form.get("answer", ""))
+    origin = origin_of(request, web.parts.public_url)
+    try:
+        made = await web.parts.passkeys.finish_adding(who.person, who.id, origin, reply, form.get("name", "").strip())
+    except Forbidden as error:
+        return await _account(request, web, who, f"{error.message[:1].upper()}{error.message[1:]}.", 403)
+    await web.parts.note(Noted(at=web.now(), what="person.passkey_added", who=who.person, fields={"passkey": made.id}))
+    return Redirect("/account", status_code=303)
+
+
+@post("/account/passkeys/remove", status_code=200, include_in_schema=False)
+async def remove_passkey(request: AnyRequest) -> Redirect:
+    web = Web.of(request)
+    who, form = await posted(request)
+    if await web.parts.passkeys.remove(who.person, form.get("passkey", "") or "none"):
+        fact = {"passkey": form.get("passkey", "")}
+        await web.parts.note(Noted(at=web.now(), what="person.passkey_removed", who=who.person, fields=fact))
+    return Redirect("/account", status_code=303)
 
 
 @post("/account/sessions/end", status_code=200, include_in_schema=False)
@@ -29,3 +75,6 @@ async def end_sessions(request: AnyRequest) -> Redirect:
     if session in ("", who.id):
         return Redirect(sign_in_path("/"), status_code=303, cookies=[web.jar.clear()])
     return Redirect("/account", status_code=303)
+
+
+ROUTES = (account, end_sessions, begin_passkey, add_passkey, remove_passkey)

@@ -22,7 +22,7 @@ from broker.channels.web.live import BEATS_TO_KEEP_ALIVE, next_row
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import Token
 from broker.channels.web.standing import may_see, sees, standing
-from broker.channels.web.verdicts import give, write_down
+from broker.channels.web.verdicts import Given, give, write_down
 from broker.channels.web.visitors import AnyRequest
 from broker.domain.people import Reviewer
 from broker.domain.redaction import shown_call
@@ -78,7 +78,8 @@ class Api(Controller):
         found = await _seen(request, token, request_id)
         web = Web.of(request)
         shown = shown_call(found.call, found.plan, web.parts.mask_key)
-        after = await give(web, found, _by(request, token), shown, verdict=data.verdict, digest=data.digest, reason=data.reason)
+        given = Given(data.verdict, data.digest, data.reason, data.typed)
+        after = await give(web, found, _by(request, token), shown, given)
         return await _whole(request, token, after)
 
     @post("/requests/{request_id:str}/record", status_code=200)

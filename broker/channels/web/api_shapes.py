@@ -72,7 +72,8 @@ class Happened(msgspec.Struct, frozen=True):
 
 class Whole(msgspec.Struct, frozen=True):
     """One request. `arguments` and `rest` are redacted; `whole` is False where more is hidden than a rule covers, and then
-    it can't be approved by a token. `blocked` says why you can't review it, empty where you can.
+    it can't be approved by a token. `blocked` says why you can't review it, empty where you can. `to_type` is the path of
+    the argument whose value has to be typed to approve.
     """
 
     request: Summary
@@ -86,6 +87,7 @@ class Whole(msgspec.Struct, frozen=True):
     timeline: list[Happened]
     blocked: str
     step_up: bool
+    to_type: str
     note: str
     decided_by: str
     ended_at: datetime | None
@@ -94,11 +96,12 @@ class Whole(msgspec.Struct, frozen=True):
 
 
 class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`digest` as it was shown. `reason` is told to the agent, and needed to reject."""
+    """`digest` as it was shown. `reason` is told to the agent, and needed to reject. `typed` confirms, where a rule asks."""
 
     verdict: str
     digest: str
     reason: str = ""
+    typed: str = ""
 
 
 class RecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -130,6 +133,7 @@ def whole(request: ApprovalRequest, shown: Shown, *, people: People, standing: S
         timeline=[Happened(moment.at, moment.what, moment.said) for moment in moments],
         blocked=standing.blocked,
         step_up=standing.step_up,
+        to_type=request.plan.type_to_confirm,
         note=request.note,
         decided_by=request.decided_by,
         ended_at=request.ended_at,

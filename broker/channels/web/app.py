@@ -30,9 +30,7 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            inbox.inbox, inbox.inbox_list, request_page.request_page, request_page.review, request_page.record,
-            request_page.uncover, live.live, live.health_banner, sign_in.sign_in_page, sign_in.link_page, sign_in.sign_in,
-            sign_in.sign_out, account.account, account.end_sessions, files.static_file, api.Api,
+            *inbox.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *account.ROUTES, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

@@ -7,13 +7,15 @@ from typing import Any
 import structlog
 
 from broker.approvals.ports import Query
+from broker.channels.web.arguments import pieces
 from broker.channels.web.differences import Compared, differences
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.standing import may_see, standing
 from broker.channels.web.timeline import Moment, from_record, timeline
+from broker.channels.web.verdicts import to_type
 from broker.channels.web.views import Background, RequestView, request_view
-from broker.channels.web.visitors import AnyRequest, visitor
+from broker.channels.web.visitors import AnyRequest, named_address, origin_of, visitor
 from broker.domain.redaction import Shown, shown_call
 from broker.domain.redaction import shown as redacted
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
@@ -96,4 +98,13 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
     """Return what the detail's template needs. Raises `UnknownRequest`."""
     who = visitor(request)
     found = await seen(web, who, request_id)
-    return {"detail": await view_of(web, who, found), "notice": "", "wrong": "", "draft": ""}
+    detail = await view_of(web, who, found)
+    origin = origin_of(request, web.parts.public_url)
+    return {
+        "detail": detail,
+        "wrong": "",
+        "draft": "",
+        "named": named_address(origin),
+        "passkeys": len(await web.parts.passkeys.of(who.person)) if detail.standing.step_up else 0,
+        "to_type": pieces(to_type(found)) if found.plan.type_to_confirm else (),
+    }

@@ -135,3 +135,6 @@ async def inbox_list(request: AnyRequest) -> Response[str]:
     """The list alone, for a live update."""
     web = Web.of(request)
     return web.page(request, "_list.html", **list_values(request, web))
+
+
+ROUTES = (inbox, inbox_list)

@@ -77,3 +77,6 @@ async def _still(web: Web, who: SignedIn) -> bool:
         return await web.parts.sessions.find(who.secret) is not None
     except StoreUnavailable:
         return True
+
+
+ROUTES = (live, health_banner)

@@ -15,7 +15,7 @@ from broker.approvals.desk import Desk
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.board import Board
 from broker.channels.web.pages import Pages
-from broker.channels.web.ports import Clock, Links, Note, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.ports import Clock, Links, Note, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.domain.people import People, Reviewer
@@ -39,6 +39,7 @@ class WebParts:
     sessions: Sessions
     links: Links
     tokens: Tokens
+    passkeys: Passkeys
     timeline: Timeline
     note: Note
     problems: Problems

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from broker.domain.events import Entry, Noted
 from broker.domain.requests import RequestId
@@ -22,6 +22,8 @@ class SignedIn(Protocol):
     def person(self) -> str: ...
     @property
     def groups(self) -> tuple[str, ...]: ...
+    @property
+    def started_at(self) -> datetime: ...
     @property
     def csrf(self) -> str: ...
     def posted(self, token: str) -> bool: ...
@@ -86,6 +88,56 @@ class Token(Protocol):
 class Tokens(Protocol):
     async def authenticate(self, authorization: str | None) -> Token:
         """Raises `Unauthenticated`."""
+        ...
+
+
+class PasskeyFacts(Protocol):
+    @property
+    def id(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def made_at(self) -> datetime: ...
+    @property
+    def used_at(self) -> datetime | None: ...
+
+
+class Begun(Protocol):
+    """A ceremony that waits for the browser."""
+
+    @property
+    def nonce(self) -> str: ...
+    @property
+    def options(self) -> dict[str, Any]: ...
+
+
+Decision = Mapping[str, str]
+"""What a passkey signs: `request`, `digest` and `verdict`."""
+
+
+class Passkeys(Protocol):
+    """`origin` is where the browser says that it is; `reply` the ceremony's nonce and the authenticator's answer in JSON."""
+
+    async def of(self, person: str) -> Sequence[PasskeyFacts]: ...
+
+    async def remove(self, person: str, passkey_id: str = "") -> int: ...
+
+    async def begin_adding(self, person: str, session: str, signed_in_at: datetime, origin: str) -> Begun:
+        """Raises `Forbidden` unless the sign-in is fresh."""
+        ...
+
+    async def finish_adding(self, person: str, session: str, origin: str, reply: tuple[str, str], name: str) -> PasskeyFacts:
+        """Raises `Forbidden`."""
+        ...
+
+    async def begin_approving(self, person: str, session: str, origin: str, decision: Decision) -> Begun:
+        """Raises `StepUpNeeded` where the person has no passkey."""
+        ...
+
+    async def finish_approving(
+        self, person: str, session: str, origin: str, reply: tuple[str, str], decision: Decision
+    ) -> dict[str, Any]:
+        """Return the assertion as evidence. Raises `StepUpNeeded`."""
         ...
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
 from litestar import Response, get, post
 from litestar.params import FromPath
 from litestar.response import Redirect
@@ -11,9 +14,9 @@ from broker.channels.web.inbox import list_values
 from broker.channels.web.parts import Web, partial, reviewer
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.times import ago
-from broker.channels.web.verdicts import Refusal, give, write_down
+from broker.channels.web.verdicts import Given, Refusal, give, write_down
 from broker.channels.web.views import STATES
-from broker.channels.web.visitors import AnyRequest, posted
+from broker.channels.web.visitors import AnyRequest, origin_of, posted
 from broker.domain.events import Noted
 from broker.domain.requests import ApprovalRequest
 from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, WrongMove
@@ -36,13 +39,32 @@ async def review(request: AnyRequest, request_id: FromPath[str]) -> Response[str
     who, form = await posted(request)
     found = await seen(web, who, request_id)
     try:
-        await give(
-            web, found, reviewer(who), shown_to(web, who, found),
-            verdict=form.get("verdict", ""), digest=form.get("digest", ""), reason=form.get("reason", ""),
-        )  # fmt: skip
+        await give(web, found, reviewer(who), shown_to(web, who, found), await _given(request, web, who, found, form))
     except BrokerError as error:
         return await _again(request, web, who, found, error, form.get("reason", ""))
     return await _done(request, web, who, found)
+
+
+async def _given(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> Given:
+    """Read the form; where a passkey was used, check what it signed."""
+    given = Given(form.get("verdict", ""), form.get("digest", ""), form.get("reason", ""), form.get("typed", ""))
+    if not form.get("answer"):
+        return given
+    decision = {"request": found.id, "digest": given.digest, "verdict": given.verdict}
+    reply, origin = (form.get("nonce", ""), form["answer"]), origin_of(request, web.parts.public_url)
+    evidence = await web.parts.passkeys.finish_approving(who.person, who.id, origin, reply, decision)
+    return msgspec.structs.replace(given, evidence=evidence)
+
+
+@post("/r/{request_id:str}/passkey", status_code=200, include_in_schema=False)
+async def begin_passkey(request: AnyRequest, request_id: FromPath[str]) -> Response[dict[str, Any]]:
+    """Hand the browser a challenge over one verdict on this request, for its passkey to sign."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    found = await seen(web, who, request_id)
+    decision = {"request": found.id, "digest": form.get("digest", ""), "verdict": form.get("verdict", "")}
+    begun = await web.parts.passkeys.begin_approving(who.person, who.id, origin_of(request, web.parts.public_url), decision)
+    return Response({"nonce": begun.nonce, "options": begun.options})
 
 
 @post("/r/{request_id:str}/record", status_code=200, include_in_schema=False)
@@ -126,3 +148,6 @@ def _words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
+
+
+ROUTES = (request_page, review, begin_passkey, record, uncover)

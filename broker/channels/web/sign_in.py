@@ -64,3 +64,6 @@ async def sign_out(request: AnyRequest) -> Redirect:
 
 def _address(request: AnyRequest) -> str:
     return request.client.host if request.client else ""
+
+
+ROUTES = (sign_in_page, link_page, sign_in, sign_out)

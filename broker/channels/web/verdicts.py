@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import msgspec
+
 from broker.channels.web.parts import Web
-from broker.channels.web.views import view_digest
+from broker.channels.web.views import label_of, view_digest
 from broker.domain.people import Reviewer
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
@@ -25,21 +30,48 @@ class NotWhole(Refusal):
     code = "not_whole"
 
 
-async def give(
-    web: Web, found: ApprovalRequest, by: Reviewer, shown: Shown, *, verdict: str, digest: str, reason: str
-) -> ApprovalRequest:
+class Given(msgspec.Struct, frozen=True):
+    """What a person sends: the verdict, on which digest, why; what they typed to confirm; and the evidence of their passkey."""
+
+    verdict: str
+    digest: str
+    reason: str = ""
+    typed: str = ""
+    evidence: dict[str, Any] | None = None
+
+
+async def give(web: Web, found: ApprovalRequest, by: Reviewer, shown: Shown, given: Given) -> ApprovalRequest:
     """Count one verdict on what was `shown`. Raises `Refusal`, and what `desk.review` raises."""
-    reason = reason.strip()
-    if verdict not in tuple(Verdict):
+    reason = given.reason.strip()
+    if given.verdict not in tuple(Verdict):
         raise Refusal("choose approve or reject")
     if len(reason) > REASON_LIMIT:
         raise Refusal(f"the reason is longer than {REASON_LIMIT:,} characters")
-    if verdict == Verdict.REJECT and not reason:
+    if given.verdict == Verdict.REJECT and not reason:
         raise Refusal("say why: the agent is told the reason")
-    if verdict == Verdict.APPROVE and not shown.whole:
+    if given.verdict == Verdict.APPROVE:
+        _may_be_approved(found, shown, given)
+    return await web.parts.desk.review(
+        found.id, by, Verdict(given.verdict), digest=given.digest, reason=reason, view=view_digest(found, shown),
+        evidence=given.evidence,
+    )  # fmt: skip
+
+
+def _may_be_approved(found: ApprovalRequest, shown: Shown, given: Given) -> None:
+    if not shown.whole:
         raise NotWhole("uncover the hidden values on its page first: what has not been seen can't be approved")
-    view = view_digest(found, shown)
-    return await web.parts.desk.review(found.id, by, Verdict(verdict), digest=digest, reason=reason, view=view)
+    if found.plan.type_to_confirm and given.typed.strip() != to_type(found):
+        raise Refusal(f"type the value of {label_of(found.plan.type_to_confirm)} to confirm, exactly as it is")
+
+
+def to_type(found: ApprovalRequest) -> str:
+    """Return what has to be typed to confirm; a path that leads nowhere asks for the name of the tool."""
+    value: Any = found.call.arguments
+    for name in found.plan.type_to_confirm.removeprefix("$.").removeprefix("args.").split("."):
+        if not isinstance(value, dict) or name not in value:
+            return found.call.tool
+        value = value[name]
+    return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 async def write_down(web: Web, found: ApprovalRequest, by: Reviewer, *, ran: bool, why: str) -> ApprovalRequest:

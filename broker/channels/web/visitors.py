@@ -126,6 +126,21 @@ def on_loopback(request: AnyRequest) -> bool:
         return False
 
 
+def origin_of(request: AnyRequest, public_url: str) -> str:
+    """Return the origin under which the visitor's browser knows us."""
+    parts = urlsplit(public_url)
+    if parts.hostname and _hostname(request) == parts.hostname:
+        return f"{parts.scheme}://{parts.netloc}"
+    return f"http://{request.headers.get('host', '').lower()}"
+
+
+def named_address(origin: str) -> str:
+    """Return the same origin under a name, where it is a bare address, else an empty text: passkeys are bound to names."""
+    parts = urlsplit(origin)
+    port = f":{parts.port}" if parts.port else ""
+    return f"http://localhost{port}" if parts.hostname in ("127.0.0.1", "::1") else ""
+
+
 def _hostname(request: AnyRequest) -> str:
     found = _HOST.fullmatch(request.headers.get("host", ""))
     return found[1].strip("[]").lower() if found else ""

@@ -183,7 +183,11 @@ def form(preset: str | None, words: str | None) -> bytes:
         "preset": {"preset": {"selected_option": {"value": preset} if preset else None}},
         "words": {"words": {"value": words}},
     }
-    view = {"callback_id": "rejection", "private_metadata": "id digest view #ops\nhttps://hooks.slack.com/x", "state": {"values": values}}
+    view = {
+        "callback_id": "rejection",
+        "private_metadata": "id digest view #ops\nhttps://hooks.slack.com/x",
+        "state": {"values": values},
+    }
     return interaction(type="view_submission", view=view)
 
 
