@@ -20,6 +20,7 @@ from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.store.open import Store
 from broker.store.requests import Requests
+from broker.upstream.bridge import HttpBridge
 from broker.upstream.http import HttpServers
 from broker.upstream.http_peers import HttpPeers
 from broker.upstream.http_release import HttpReleases, Stamp
@@ -75,16 +76,19 @@ async def outward(
     async def schema(server: str, tool: str) -> Mapping[str, Any] | None:
         return await tools.schema(server, tool)  # the catalogue is made below, of what is made here
 
-    peers = HttpPeers(passing.forward, target, schema)
-    rooms.push_async_callback(peers.close)
+    peers, release_peers = HttpPeers(passing.forward, target, schema), HttpPeers(releasing.forward, target, schema)
+    for met in (peers, release_peers):
+        rooms.push_async_callback(met.close)
+    releases = HttpReleases(releasing, target, schema, stamp)
+    bridge = HttpBridge(passing, releases, peers, release_peers, stamp, silence=silence)
+    await rooms.enter_async_context(bridge.running())
     voiding = Voiding(_Waiting(store.requests), pins)
 
     async def listed(listing: Listing) -> None:
         await voiding.listed(listing)
 
     tools = Catalogue(servers, Prober(servers.server, peers, stdio.peer), pins, listed=listed)
-    ways = Ways(servers.server, passing, HttpReleases(releasing, target, tools.schema, stamp), stdio)
-    return Outward(servers, tools, pins, ways)
+    return Outward(servers, tools, pins, Ways(servers.server, bridge, stdio))
 
 
 class _Waiting:
@@ -95,7 +99,8 @@ class _Waiting:
 
     async def waiting(self, server: str) -> Sequence[ApprovalRequest]:
         query = Query(states=(RequestState.PENDING, RequestState.APPROVED), server=server)
-        found, cursor = [], ""
+        found: list[ApprovalRequest] = []
+        cursor = ""
         while True:
             page = await self._requests.find(query, limit=200, cursor=cursor)
             found.extend(page.requests)

@@ -17,7 +17,7 @@ import structlog
 
 from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
-from broker.errors import UpstreamError
+from broker.errors import UpstreamError, UpstreamUntouched
 from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face
@@ -32,6 +32,9 @@ from broker.upstream.releases import member_of, stored_call
 from broker.upstream.translated import TranslatedSessions
 
 log = structlog.get_logger()
+
+# Seconds before a server whose era could not be told is asked for it again.
+LEFT = 5.0
 
 
 class _Bridged:
@@ -89,6 +92,7 @@ class HttpBridge:
         self._stamp = stamp
         self._silence = silence
         self._bridged: dict[tuple[str, bool], _Bridged] = {}
+        self._left_until: dict[str, float] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
 
     @asynccontextmanager
@@ -113,7 +117,7 @@ class HttpBridge:
         if TranslatedSessions.made(session):
             return await self._exchange(server, verb, headers, body, patient)
         if verb == "POST" and eras.is_newer(version, {}):
-            if (await self._peers.peer(server)).older:
+            if await self._is_older(server, self._peers):
                 return await self._exchange(server, verb, headers, body, patient)
         elif verb == "POST" and not session and b'"initialize"' in body and decoded(body).get("method") == "initialize":
             return await self._begun(server, headers, body)
@@ -123,13 +127,30 @@ class HttpBridge:
         """Send a stored call once. Raises as `forward` does."""
         server, origin = request.call.server, request.origin
         newer, made = eras.is_newer(origin.era, {}), TranslatedSessions.made(origin.session)
-        if not made and not (newer and (await self._release_peers.peer(server)).older):
+        if not made and not (newer and await self._is_older(server, self._release_peers)):
             return await self._releases.execute(request, relay)
         # Nobody can be asked now: the call declares no capability, whatever its caller's session did.
         call = eras.enveloped(stored_call(request, self._stamp), {}, eras.US)
         face = self._through(server, self._release_peers).face
         answer = await face.ask(eras.NEWER, "", call, lambda message: relay(encode(message)))
         return member_of(call, answer, older=not newer)
+
+    async def _is_older(self, server: str, peers: HttpPeers) -> bool:
+        """Does the server speak the older era only? One that can't be asked is left to answer for itself, for a while."""
+        if peers.known(server) is None and self._left_until.get(server, 0.0) > anyio.current_time():
+            return False
+        try:
+            return (await peers.peer(server)).older
+        except UpstreamUntouched as error:
+            log.info("upstream.era_unknown", server=server, why=error.message)
+            self._left_until[server] = anyio.current_time() + LEFT
+            return False
+
+    async def _is_newer(self, server: str) -> bool:
+        try:
+            return not (await self._peers.peer(server)).older
+        except UpstreamUntouched:
+            return False
 
     async def _exchange(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, patient: bool
@@ -145,7 +166,7 @@ class HttpBridge:
         answer = await self._servers.forward(server, "POST", headers, body)
         status, session, allow = answer.status, answer.session, answer.allow
         told = await read_answer(answer, server, decoded(body).get("id"), eras.ignored)
-        if (told is None or "error" in told) and not (await self._peers.peer(server)).older:
+        if (told is None or "error" in told) and await self._is_newer(server):
             return await self._exchange(server, "POST", headers, body, False)
         return Whole(status, told, session=session, allow=allow)
 

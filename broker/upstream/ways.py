@@ -9,20 +9,17 @@ from broker.domain.requests import ApprovalRequest
 from broker.domain.servers import Server
 from broker.errors import UnknownServer
 from broker.upstream.answers import Stream, Whole
-from broker.upstream.http import HttpAnswer, HttpServers
-from broker.upstream.http_release import HttpReleases
+from broker.upstream.bridge import HttpBridge
+from broker.upstream.http import HttpAnswer
 from broker.upstream.stdio import StdioForwarder
 
 
 class Ways:
     """Forwards and executes by the kind of the server."""
 
-    def __init__(
-        self, catalogue: Callable[[str], Server | None], http: HttpServers, releases: HttpReleases, stdio: StdioForwarder
-    ) -> None:
+    def __init__(self, catalogue: Callable[[str], Server | None], http: HttpBridge, stdio: StdioForwarder) -> None:
         self._catalogue = catalogue
         self._http = http
-        self._releases = releases
         self._stdio = stdio
 
     async def forward(
@@ -37,7 +34,7 @@ class Ways:
         """Send a stored call once. Raises as `forward` does."""
         if self._over_stdio(request.call.server):
             return await self._stdio.execute(request, relay)
-        return await self._releases.execute(request, relay)
+        return await self._http.execute(request, relay)
 
     def _over_stdio(self, name: str) -> bool:
         server = self._catalogue(name)
