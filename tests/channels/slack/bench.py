@@ -182,7 +182,7 @@ def text(message: dict[str, Any]) -> str:
                 walk(item)
 
     walk(message.get("blocks") or message.get("text", ""))
-    return " ".join(parts)
+    return " ".join(" ".join(parts).split())
 
 
 def buttons(message: dict[str, Any]) -> list[str]:
