@@ -212,8 +212,9 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
-        timeline=store.audit.about,
-        note=store.audit.append, problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
+        timeline=store.audit.about, audit=store.audit, history=settings.data.expanduser(),
+        encrypted=settings.encryption_keys is not None, note=store.audit.append, problems=lambda: policies.problems,
+        clock=now, templates=shipped("templates"),
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
     )  # fmt: skip
     app = web_app(parts)

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from broker.channels.web import account, api, failures, files, inbox, live, request_page, sign_in
+from broker.channels.web import account, api, failures, files, history, inbox, live, request_page, sign_in
 from broker.channels.web.parts import Web, WebParts
 from broker.channels.web.visitors import SignInNeeded, Visitors
 from broker.errors import BrokerError
@@ -20,17 +20,18 @@ BODY_LIMIT = 64 << 10
 
 
 def web_app(parts: WebParts) -> Litestar:
-    """Return the web app. Wrap it in `headers.secured`; its lifespan runs the board, so it has to be forwarded."""
+    """Return the web app. Wrap it in `headers.secured`; its lifespan runs what works in the background."""
     web = Web(parts)
 
     @asynccontextmanager
-    async def board(_: Litestar) -> AsyncIterator[None]:
-        async with web.board.running():
+    async def running(_: Litestar) -> AsyncIterator[None]:
+        async with web.board.running(), web.archivist.running():
             yield
 
     return Litestar(
         [
-            *inbox.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *account.ROUTES, files.static_file, api.Api,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *account.ROUTES,
+            files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={
@@ -39,7 +40,7 @@ def web_app(parts: WebParts) -> Litestar:
             HTTPException: failures.on_http_error,
             Exception: failures.on_unforeseen,
         },
-        lifespan=[board],
+        lifespan=[running],
         state=State({"web": web}),
         request_max_body_size=BODY_LIMIT,
         openapi_config=OpenAPIConfig(

@@ -13,9 +13,11 @@ from litestar.enums import MediaType
 
 from broker.approvals.desk import Desk
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
+from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
 from broker.channels.web.pages import Pages
 from broker.channels.web.ports import Clock, Links, Note, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.projection import Projection
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.domain.people import People, Reviewer
@@ -28,7 +30,9 @@ class WebParts:
     """Everything that `web_app` is given. `templates` is the folder that holds web/ and static/.
 
     `mask_key` makes the fingerprints of redacted values. `public_url` is the address that people use, empty for the
-    loopback only. Members of `observers` see every request. `closing` is set when the broker stops: streams end then.
+    loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None);
+    `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
+    streams end.
     """
 
     desk: Desk
@@ -41,6 +45,7 @@ class WebParts:
     tokens: Tokens
     passkeys: Passkeys
     timeline: Timeline
+    audit: Audit
     note: Note
     problems: Problems
     clock: Clock
@@ -48,6 +53,8 @@ class WebParts:
     mask_key: bytes
     public_url: str = ""
     observers: tuple[str, ...] = ()
+    history: Path | None = None
+    encrypted: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -57,6 +64,8 @@ class Web:
     def __init__(self, parts: WebParts) -> None:
         self.parts = parts
         self.board = Board(parts.requests, parts.changes, mask_key=parts.mask_key, closing=parts.closing)
+        self.projection = Projection(parts.history, mask_key=parts.mask_key, names_only=parts.encrypted)
+        self.archivist = Archivist(self.projection, parts.requests, parts.audit, parts.changes)
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
         self.uncovered = Uncovered()

@@ -170,7 +170,8 @@ async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
     given: dict[str, Any] = {
         "desk": desk, "requests": store.requests, "changes": store.changes, "policies": policies, "health": store.health,
         "sessions": sessions, "links": links, "tokens": tokens,
-        "passkeys": Passkeys(store.credentials, clock=clock), "timeline": store.audit.about, "note": store.audit.append,
+        "passkeys": Passkeys(store.credentials, clock=clock), "timeline": store.audit.about,
+        "audit": store.audit, "note": store.audit.append,
         "problems": lambda: policies.problems, "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     parts = WebParts(**given | changed)
