@@ -35,7 +35,7 @@ from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
 from broker.metrics import Metrics
-from broker.operations import Operations
+from broker.operations import RESOURCE, Operations, challenge
 from broker.outward import Outward, outward
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
@@ -45,7 +45,7 @@ from broker.store.open import Store, open_store
 from broker.store.requests import Observe
 from broker.upstream.http_release import Stamp
 
-OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json")
+OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,7 @@ async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: O
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
         body_limit=ground.settings.body_limit,
+        challenge=challenge(ground.settings.public_url, ground.settings.issuers),
     )  # fmt: skip
     ground.rooms.push_async_callback(gateway.close)
     return gateway
@@ -192,7 +193,13 @@ def _operations(ground: _Ground) -> Operations:
             pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
         return ground.metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
 
-    return Operations(unready=unready, metrics=metrics, jwks={"keys": [ground.key.public()]})
+    return Operations(
+        unready=unready,
+        metrics=metrics,
+        jwks={"keys": [ground.key.public()]},
+        base=ground.settings.public_url,
+        issuers=ground.settings.issuers,
+    )
 
 
 async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels: Sequence[Channel]) -> None:

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
 
 from broker.serving import Receive, Scope, Send
 
+RESOURCE = "/.well-known/oauth-protected-resource"
+
 
 class Operations:
-    """The ASGI app for `/healthz`, `/readyz`, `/metrics` and `/.well-known/jwks.json`."""
+    """The ASGI app for `/healthz`, `/readyz`, `/metrics` and `/.well-known/*`."""
 
     def __init__(
-        self, *, unready: Callable[[], Awaitable[list[str]]], metrics: Callable[[], Awaitable[bytes]], jwks: dict[str, Any]
+        self, *, unready: Callable[[], Awaitable[list[str]]], metrics: Callable[[], Awaitable[bytes]], jwks: dict[str, Any],
+        base: str = "", issuers: Sequence[str] = (),
     ) -> None:  # fmt: skip
-        """`unready` returns what keeps the broker from serving, an empty list when it may be sent calls."""
+        """`unready` returns what keeps the broker from serving, an empty list when it may be sent calls.
+
+        `base` is the public address and `issuers` those whose access tokens are taken: clients find them by RFC 9728.
+        """
         self._unready = unready
         self._metrics = metrics
         self._jwks = json.dumps(jwks).encode()
+        self._base = base.rstrip("/")
+        self._issuers = issuers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["path"]:
@@ -34,8 +42,25 @@ class Operations:
                 await _reply(send, 200, await self._metrics(), b"text/plain; version=0.0.4; charset=utf-8")
             case "/.well-known/jwks.json":
                 await _reply(send, 200, self._jwks, b"application/jwk-set+json")
+            case path if self._issuers and (path == RESOURCE or path.startswith(f"{RESOURCE}/mcp")):
+                await _reply(send, 200, self._resource(path.removeprefix(RESOURCE)))
             case _:
                 await _reply(send, 404, b'{"status":"not found"}')
+
+    def _resource(self, path: str) -> bytes:
+        """Protected resource metadata (RFC 9728, section 3.2) of one endpoint, or of all."""
+        told = {
+            "resource": f"{self._base}{path or '/mcp'}",
+            "authorization_servers": list(self._issuers),
+            "bearer_methods_supported": ["header"],
+            "resource_name": "approval broker",
+        }
+        return msgspec.json.encode(told)
+
+
+def challenge(base: str, issuers: Sequence[str]) -> str:
+    """Return what a 401 says in `WWW-Authenticate` (RFC 6750, section 3; RFC 9728, section 5.1)."""
+    return f'Bearer resource_metadata="{base.rstrip("/")}{RESOURCE}/mcp"' if issuers else "Bearer"
 
 
 async def _reply(send: Send, status: int, body: bytes, media: bytes = b"application/json") -> None:
@@ -44,6 +69,7 @@ async def _reply(send: Send, status: int, body: bytes, media: bytes = b"applicat
         (b"content-length", b"%d" % len(body)),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
+        (b"access-control-allow-origin", b"*"),  # nothing here is anybody's own; browser clients look for metadata
     ]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -75,6 +75,10 @@ class Settings(BaseSettings):
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
 
+    @property
+    def issuers(self) -> tuple[str, ...]:
+        return tuple(issuer.issuer for issuer in self.oauth_issuers)
+
     @classmethod
     def settings_customise_sources(
         cls,
