@@ -88,23 +88,24 @@ class SlackFront:
             async with asyncio.timeout(0.1):
                 await self._told.wait()
 
-    async def call(self, method: str, **fields: Any) -> dict[str, Any]:
-        """Ask the emulator itself, as somebody who may see all."""
+    async def call(self, method: str, *, token: str = "test-admin", **fields: Any) -> dict[str, Any]:
+        """Ask the emulator itself, by default as a bot that may read all."""
         data = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-        headers = {"Authorization": "Bearer test-admin"}
+        headers = {"Authorization": f"Bearer {token}"}
         async with self.http.post(f"{self.emulator}/api/{method}", data=data, headers=headers) as response:
             told: dict[str, Any] = await response.json()
             return told
 
     async def channel(self, name: str) -> str:
+        """The id of a conversation, or of the direct messages with a user; empty where there are none yet."""
         listed = await self.call("conversations.list", types="public_channel,private_channel,im", limit="500")
-        return next(str(one["id"]) for one in listed["channels"] if name in (one.get("name"), one.get("user")))
+        return next((str(one["id"]) for one in listed["channels"] if name == one.get("name")), "")
 
     async def messages(self, name: str) -> list[dict[str, Any]]:
         """The messages of a conversation, the oldest first; replies are not among them."""
         history = await self.call("conversations.history", channel=await self.channel(name), limit="500")
-        found = [one for one in history["messages"] if one.get("blocks") and one.get("thread_ts", one["ts"]) == one["ts"]]
-        return sorted(found, key=lambda one: float(one["ts"]))
+        found = [one for one in history.get("messages", ()) if one.get("blocks")]
+        return sorted((one for one in found if one.get("thread_ts", one["ts"]) == one["ts"]), key=lambda one: float(one["ts"]))
 
     async def thread(self, name: str, ts: str) -> list[dict[str, Any]]:
         replies = await self.call("conversations.replies", channel=await self.channel(name), ts=ts, limit="500")

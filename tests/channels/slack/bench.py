@@ -63,6 +63,7 @@ SEED: dict[str, Any] = {
                 "bot_user_id": BOT_USER, "scopes": SCOPES,
             },
             {"token": "test-admin", "user_id": BOT_USER, "type": "bot", "scopes": ADMIN},
+            {"token": "test-dana", "user": "dana", "type": "test", "scopes": [*ADMIN, "channels:manage"]},
         ],
         "strict_scopes": True,
     }
@@ -181,7 +182,7 @@ def text(message: dict[str, Any]) -> str:
             for item in value:
                 walk(item)
 
-    walk(message.get("blocks") or message.get("text", ""))
+    walk(message.get("blocks") or {"text": message.get("text", "")})
     return " ".join(" ".join(parts).split())
 
 

@@ -30,7 +30,7 @@ rules:
     match: {{server: payments, tool: refund_create}}
     effect: require_approval
     severity: {severity}
-    approval: {{all_of: [{{group: finance, count: {count}}}], timeout: {timeout}, channels: {channels}{more}}}
+    approval: {{all_of: [{{group: finance, count: {count}}}], timeout: {timeout}{channels}{more}}}
 """
 
 
@@ -50,5 +50,9 @@ class Policies:
     def rules(
         self, *, channels: str = '["slack:#refunds"]', count: int = 1, timeout: str = "2h", severity: str = "high", more: str = ""
     ) -> None:
+        channels = f", channels: {channels}" if channels else ""
         self.write(rules=RULES.format(channels=channels, count=count, timeout=timeout, severity=severity, more=more))
+        self.load()
+
+    def load(self) -> None:
         self.current: Policy = load(self._folder)
