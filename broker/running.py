@@ -25,9 +25,10 @@ LAST_RESORT = 15.0
 
 @dataclass(frozen=True)
 class Running:
-    """A broker that answers at `url`. `stop()` ends it as SIGTERM does."""
+    """A broker that answers at `url`, on `port` of this machine. `stop()` ends it as SIGTERM does."""
 
     url: str
+    port: int
     broker: Broker
     server: Server
 
@@ -46,7 +47,7 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
         url = settings.public_url or f"http://{f'[{host}]' if ':' in host else host}:{port}"
         try:
             await _started(front, serving)
-            yield Running(url.rstrip("/"), broker, front)
+            yield Running(url.rstrip("/"), port, broker, front)
         finally:
             front.stop()
             await serving

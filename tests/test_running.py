@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import aiohttp
@@ -12,7 +13,8 @@ import anyio
 import pytest
 
 from broker.running import Running, running
-from broker.settings import Settings
+from broker.settings import Settings, TokenIssuer
+from tests.fakes.provider import BASE, Provider
 from tests.fakes.serving import started
 
 POLICY = {
@@ -84,3 +86,38 @@ async def test_a_broker_ends_within_its_time(store_url: str, folder: Path, tmp_p
     with anyio.fail_after(10):
         async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)):
             pass
+
+
+async def test_a_client_finds_the_issuer_by_the_401_and_its_token_is_taken(store_url: str, folder: Path, tmp_path: Path) -> None:
+    provider = Provider()
+    runner = await provider.start()
+    issuers = (TokenIssuer(issuer=provider.url),)
+    settings = Settings(
+        redis_url=store_url, policies=folder, data=tmp_path / "data", port=0, oauth_issuers=issuers, public_url=BASE
+    )  # fmt: skip
+    async with running(settings) as broker, aiohttp.ClientSession() as client:
+        here = f"http://127.0.0.1:{broker.port}"
+        async with client.post(f"{here}/mcp/payments", json={}) as refused:
+            assert (refused.status, refused.headers["www-authenticate"]) == (
+                401, f'Bearer resource_metadata="{BASE}/.well-known/oauth-protected-resource/mcp"',
+            )  # fmt: skip
+        _, told = await _get(f"{here}/.well-known/oauth-protected-resource/mcp/payments")
+        assert json.loads(told) == {
+            "resource": f"{BASE}/mcp/payments", "authorization_servers": [provider.url],
+            "bearer_methods_supported": ["header"], "resource_name": "approval broker",
+        }  # fmt: skip
+        expires = int(datetime.now(UTC).timestamp()) + 60
+        statuses = {}
+        for name, aud in (
+            ("ours", f"{BASE}/mcp/payments"),
+            ("another server's", f"{BASE}/mcp/files"),
+            ("foreign", "https://x.example"),
+        ):
+            headers = {
+                "authorization": f"Bearer {provider.token(aud=aud, exp=expires)}",
+                "accept": "application/json, text/event-stream",
+            }
+            async with client.post(f"{here}/mcp/payments", json={"not": "a message"}, headers=headers) as answer:
+                statuses[name] = answer.status
+        assert statuses == {"ours": 400, "another server's": 404, "foreign": 401}
+    await runner.cleanup()
