@@ -85,7 +85,7 @@ def peers(url: str) -> Iterator[tuple[Target, ...]]:
 def _running(peer: Peer, url: str) -> Iterator[Target]:
     bin, version = environment(peer.package)
     port = _free_port()
-    with started(peer.command(bin, url, port), quiet=True) as process:
+    with started(peer.command(bin, url, port), log=Path(os.devnull)) as process:
         _wait_for(port, peer.name)
         pids = (process.pid, *children(process.pid))
         yield Target(f"{peer.name} {version}", port, pids=pids)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from broker.errors import ConfigInvalid
@@ -23,13 +23,14 @@ def more_files() -> int:
 
 @contextmanager
 def started(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, quiet: bool = False
+    command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process of its own group: asked to stop at the end, killed after 10 s. `quiet` drops what it says."""
-    out, err = (subprocess.DEVNULL, subprocess.DEVNULL) if quiet else (subprocess.PIPE, None)
-    process = subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=out, stderr=err, env=os.environ | dict(env or {}), start_new_session=True
-    )
+    """Run a process of its own group: asked to stop at the end, killed after 10 s. `log` takes what it says."""
+    with log.open("wb") if log else nullcontext() as file:
+        process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=file or subprocess.PIPE, stderr=file, env=os.environ | dict(env or {}),
+            start_new_session=True,
+        )  # fmt: skip
     try:
         yield process
     finally:

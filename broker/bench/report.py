@@ -19,6 +19,21 @@ def report(results: Results) -> str:
             parts.append(table(title, CALL_COLUMNS, list(call_rows(cells))))
     if results.ready:
         parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
+    if results.opened:
+        rows = [
+            [
+                one.target,
+                f"{one.count:,}",
+                f"{one.answered:,}",
+                f"{one.p50:.2f} s",
+                f"{one.took:.2f} s",
+                f"{one.kib:.1f}",
+                one.error,
+            ]
+            for one in results.opened
+        ]
+        columns = ["target", "open", "answered", "p50", "all done", "KiB each", "error"]
+        parts.append(table("calls open at once at a slow upstream", columns, rows))
     if results.woken:
         rows = [
             [f"{one.waiting:,}", ms(one.committed_p50), ms(one.woken_p50), ms(one.woken_p99), f"{one.opened_per_second:,.0f}"]

@@ -9,15 +9,17 @@ from contextlib import contextmanager
 import msgspec
 
 from broker import __version__
+from broker.bench import opening
 from broker.bench.decisions import DecisionCost, decision_cost
 from broker.bench.load import Cell, Plan, Target
+from broker.bench.opening import Opened
 from broker.bench.parking import Order, Parked
 from broker.bench.peers import peers
 from broker.bench.processes import listening, more_files, run_json
 from broker.bench.under_test import UnderTest, broker_under_test
 from broker.bench.waking import Woken
 
-PARTS = ("policy", "calls", "parked")
+PARTS = ("policy", "calls", "open", "parked")
 CONNECTIONS = (1, 16, 64)
 Say = Callable[[str], None]
 
@@ -30,6 +32,8 @@ class Wanted(msgspec.Struct, frozen=True):
     seconds: float = 2.0
     rounds: int = 3
     parked: tuple[int, ...] = (1_000, 10_000)
+    open: int = 5_000
+    slow: float = 5.0
 
 
 class Results(msgspec.Struct):
@@ -41,6 +45,7 @@ class Results(msgspec.Struct):
     policy: list[DecisionCost] = msgspec.field(default_factory=list)
     calls: list[Cell] = msgspec.field(default_factory=list)
     sessions: list[Cell] = msgspec.field(default_factory=list)
+    opened: list[Opened] = msgspec.field(default_factory=list)
     woken: list[Woken] = msgspec.field(default_factory=list)
     parked: list[Parked] = msgspec.field(default_factory=list)
 
@@ -54,6 +59,9 @@ def measure(wanted: Wanted, say: Say) -> Results:
         results.policy = [decision_cost(rules, wanted.seconds) for rules in (100, 1_000)]
     if "calls" in wanted.parts:
         _calls(wanted, results, say)
+    if "open" in wanted.parts:
+        say(f"open: {wanted.open:,} calls at an upstream that takes {wanted.slow:g} s for each")
+        results.opened = _opened(wanted)
     if "parked" in wanted.parts:
         for count in wanted.parked:
             say(f"parked: {count:,} calls, reviewed one by one, then all")
@@ -82,6 +90,20 @@ def _calls(wanted: Wanted, results: Results, say: Say) -> None:
                 say(f"calls in sessions: the same and {', '.join(target.name for target in others)}")
                 plan = Plan((*targets, *others), CONNECTIONS[:2], wanted.seconds, wanted.rounds, stateless=False)
                 results.sessions = _load(plan)
+
+
+def _opened(wanted: Wanted) -> list[Opened]:
+    with (
+        _upstream() as (_, port),
+        listening("broker.bench.plain", url(port)) as (plain, plain_port),
+        broker_under_test(url(port)) as broker,
+    ):
+        targets = (
+            Target("plain forwarding", plain_port, pids=(plain.pid,)),
+            Target("broker", broker.port, "/mcp/bench", broker.agent, pids=(broker.pid,)),
+        )
+        orders = [msgspec.json.encode(opening.Order(target, wanted.open, wanted.slow)) for target in targets]
+        return [msgspec.json.decode(run_json("broker.bench.opening", order), type=Opened) for order in orders]
 
 
 def _load(plan: Plan) -> list[Cell]:

@@ -43,8 +43,9 @@ def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTes
         }  # fmt: skip
         begin = time.perf_counter()
         announced = home / "announced"
-        with started([sys.executable, "-m", "broker", "serve", "--announce", str(announced)], env=env, quiet=True) as process:
-            port = _port(announced, process)
+        command = [sys.executable, "-m", "broker", "serve", "--announce", str(announced)]
+        with started(command, env=env, log=home / "log") as process:
+            port = _port(announced, process, home / "log")
             ready = time.perf_counter() - begin
             yield UnderTest(
                 port=port,
@@ -56,13 +57,14 @@ def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTes
             )
 
 
-def _port(announced: Path, process: subprocess.Popen[bytes]) -> int:
+def _port(announced: Path, process: subprocess.Popen[bytes], log: Path) -> int:
     until = time.monotonic() + READY_WITHIN
     while time.monotonic() < until and process.poll() is None:
         if announced.exists():
             return int(announced.read_text().strip().rsplit(":", 1)[1])
         time.sleep(0.005)
-    raise ConfigInvalid("the broker under test did not start")
+    said = log.read_text(errors="replace").strip().splitlines()[-1:]
+    raise ConfigInvalid(f"the broker under test did not start: {said[0] if said else 'it said nothing'}")
 
 
 def _token(env: dict[str, str], *verb: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PARTS = ("policy", "calls", "parked")
+PARTS = ("policy", "calls", "open", "parked")
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -17,6 +17,8 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--seconds", type=float, default=2.0, help="length of one round of one cell (default 2)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each cell (default 3)")
     parser.add_argument("--parked", type=int, action="append", metavar="N", help="calls to park (default 1000 and 10000)")
+    parser.add_argument("--open", type=int, default=5_000, metavar="N", help="calls open at once (default 5000)")
+    parser.add_argument("--slow", type=float, default=5.0, metavar="S", help="how long each of them takes (default 5 s)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as well")
     parser.set_defaults(run=run)
 
@@ -33,11 +35,12 @@ def run(args: argparse.Namespace) -> int:
         return 2
     wanted = Wanted(
         parts=tuple(args.only or PARTS), peers=args.peers, seconds=args.seconds, rounds=args.rounds,
-        parked=tuple(args.parked or (1_000, 10_000)),
+        parked=tuple(args.parked or (1_000, 10_000)), open=args.open, slow=args.slow,
     )  # fmt: skip
     results = measure(wanted, lambda text: print(f"… {text}", file=sys.stderr, flush=True))
     print(report(results))
     if args.json:
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
     failed = [cell for cell in (*results.calls, *results.sessions) if cell.errors]
-    return 1 if failed else 0
+    lost = any(one.answered < one.count for one in results.opened) or any(one.answered < one.count for one in results.parked)
+    return 1 if failed or lost else 0

@@ -20,13 +20,31 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="the bench reads /pro
 @linux
 def test_a_short_bench_answers_every_call_and_leaves_no_process(tmp_path: Path) -> None:
     out = tmp_path / "out.json"
-    command = [sys.executable, "-m", "broker", "bench", "--seconds", "0.1", "--rounds", "1", "--parked", "20", "--json", str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "broker",
+        "bench",
+        "--seconds",
+        "0.1",
+        "--rounds",
+        "1",
+        "--parked",
+        "20",
+        "--open",
+        "20",
+        "--slow",
+        "0.3",
+        "--json",
+        str(out),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=None)
     assert done.returncode == 0, done.stdout + done.stderr
     results = json.loads(out.read_text())
     assert [cell["errors"] for cell in results["calls"]] == [0] * 9
     assert all(cell["calls"] > 0 for cell in results["calls"])
     assert [(parked["listed"], parked["answered"]) for parked in results["parked"]] == [(20, 20)]
+    assert [(opened["target"], opened["answered"]) for opened in results["opened"]] == [("plain forwarding", 20), ("broker", 20)]
     assert "added p50" in done.stdout and "POST to last byte" in done.stdout
     left = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True).stdout
     assert [line for line in left.splitlines() if "broker-bench-" in line] == []
