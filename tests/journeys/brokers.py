@@ -88,12 +88,12 @@ class Place:
         self.write("rules", LEDGER_RULES)
 
     @contextmanager
-    def broker(self, **settings: str) -> Iterator[Broker]:
+    def broker(self, port: int = 0, **settings: str) -> Iterator[Broker]:
         """Run a broker, with settings of its own beside the place's."""
         announced = self.home / f"address-{time.monotonic_ns()}"
         own = {f"BROKER_{name.upper()}": value for name, value in {**self.settings, **settings}.items()}
         environment = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")} | own
-        command = [sys.executable, "-m", "broker", "serve", "--port", "0", "--announce", str(announced)]
+        command = [sys.executable, "-m", "broker", "serve", "--port", str(port), "--announce", str(announced)]
         with (self.home / "broker.log").open("ab") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
