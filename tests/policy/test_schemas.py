@@ -175,7 +175,7 @@ def keywords(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]
 SCHEMAS = st.recursive(st.booleans() | st.just({}), keywords, max_leaves=6)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(schema=SCHEMAS, value=VALUES)
 def test_the_compiled_checks_say_what_the_reference_implementation_says(schema: Any, value: Any) -> None:
     try:
