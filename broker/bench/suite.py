@@ -57,21 +57,19 @@ def measure(wanted: Wanted, say: Say) -> Results:
     if "policy" in wanted.parts:
         say("policy: decisions in this process")
         results.policy = [decision_cost(rules, wanted.seconds) for rules in (100, 1_000)]
-    if "calls" in wanted.parts:
-        _calls(wanted, results, say)
-    if "open" in wanted.parts:
-        say(f"open: {wanted.open:,} calls at an upstream that takes {wanted.slow:g} s for each")
-        results.opened = _opened(wanted)
+    if {"calls", "open"} & {*wanted.parts}:
+        _passing(wanted, results, say)
     if "parked" in wanted.parts:
         for count in wanted.parked:
             say(f"parked: {count:,} calls, reviewed one by one, then all")
-            with _upstream() as (_, port), broker_under_test(url(port)) as broker:
+            with _upstream() as (_, port), broker_under_test(url(port), reviewer=True) as broker:
                 results.parked.append(_parked(broker, count))
             results.woken.append(msgspec.json.decode(run_json("broker.bench.waking", str(count).encode()), type=Woken))
     return results
 
 
-def _calls(wanted: Wanted, results: Results, say: Say) -> None:
+def _passing(wanted: Wanted, results: Results, say: Say) -> None:
+    """Everything that passes straight through: one upstream, one broker."""
     with (
         _upstream() as (upstream, port),
         listening("broker.bench.plain", url(port)) as (plain, plain_port),
@@ -83,27 +81,24 @@ def _calls(wanted: Wanted, results: Results, say: Say) -> None:
             Target("plain forwarding", plain_port, pids=(plain.pid,)),
             Target("broker", broker.port, "/mcp/bench", broker.agent, pids=(broker.pid,)),
         )
-        say(f"calls: {', '.join(target.name for target in targets)}")
-        results.calls = _load(Plan(targets, CONNECTIONS, wanted.seconds, wanted.rounds))
-        if wanted.peers:
-            with peers(url(port)) as others:
-                say(f"calls in sessions: the same and {', '.join(target.name for target in others)}")
-                plan = Plan((*targets, *others), CONNECTIONS[:2], wanted.seconds, wanted.rounds, stateless=False)
-                results.sessions = _load(plan)
+        if "calls" in wanted.parts:
+            say(f"calls: {', '.join(target.name for target in targets)}")
+            results.calls = _load(Plan(targets, CONNECTIONS, wanted.seconds, wanted.rounds))
+            results.sessions = _beside_peers(wanted, targets, url(port), say) if wanted.peers else []
+        if "open" in wanted.parts:
+            say(f"open: {wanted.open:,} calls at an upstream that takes {wanted.slow:g} s for each")
+            results.opened = [_open(target, wanted) for target in targets[1:]]
 
 
-def _opened(wanted: Wanted) -> list[Opened]:
-    with (
-        _upstream() as (_, port),
-        listening("broker.bench.plain", url(port)) as (plain, plain_port),
-        broker_under_test(url(port)) as broker,
-    ):
-        targets = (
-            Target("plain forwarding", plain_port, pids=(plain.pid,)),
-            Target("broker", broker.port, "/mcp/bench", broker.agent, pids=(broker.pid,)),
-        )
-        orders = [msgspec.json.encode(opening.Order(target, wanted.open, wanted.slow)) for target in targets]
-        return [msgspec.json.decode(run_json("broker.bench.opening", order), type=Opened) for order in orders]
+def _beside_peers(wanted: Wanted, targets: tuple[Target, ...], upstream: str, say: Say) -> list[Cell]:
+    with peers(upstream) as others:
+        say(f"calls in sessions: the same and {', '.join(target.name for target in others)}")
+        return _load(Plan((*targets, *others), CONNECTIONS[:2], wanted.seconds, wanted.rounds, stateless=False))
+
+
+def _open(target: Target, wanted: Wanted) -> Opened:
+    order = msgspec.json.encode(opening.Order(target, wanted.open, wanted.slow))
+    return msgspec.json.decode(run_json("broker.bench.opening", order), type=Opened)
 
 
 def _load(plan: Plan) -> list[Cell]:

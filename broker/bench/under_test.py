@@ -32,11 +32,11 @@ class UnderTest(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTest]:
-    """Run the broker in front of `upstream`; nothing of it is left at the end."""
+def broker_under_test(upstream: str, *, reviewer: bool = False) -> Iterator[UnderTest]:
+    """Run the broker in front of `upstream`, with a token for a `reviewer` if wanted; nothing of it is left at the end."""
     with TemporaryDirectory(prefix="broker-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
-        write_policy(home / "policies", upstream, rules)
+        write_policy(home / "policies", upstream, RULES)
         env = {
             "BROKER_DATA": str(home / "data"), "BROKER_POLICIES": str(home / "policies"), "BROKER_PORT": "0",
             "BROKER_HOLD": "PT2H", "BROKER_PENDING_PER_AGENT": "0", "BROKER_LOG_LEVEL": "error", "BROKER_HOST": "127.0.0.1",
@@ -52,7 +52,7 @@ def broker_under_test(upstream: str, *, rules: int = RULES) -> Iterator[UnderTes
                 pid=process.pid,
                 store_pids=_store(process.pid, home),
                 agent=_token(env, "agents", "add", "bench", "--owner", "bob@example.com"),
-                person=_token(env, "people", "token", "ada@example.com"),
+                person=_token(env, "people", "token", "ada@example.com") if reviewer else "",
                 ready=ready,
             )
 
