@@ -92,7 +92,10 @@ class Delivery:
         now = self._parts.clock()
         if now < self._rests_until:
             return
+        probing = self._away > 0  # after a rest one is enough to see whether Slack is back
         for subject, score in await self._parts.wanted.due(BATCH + len(self._busy), now):
+            if probing and self._busy:
+                return
             if subject not in self._busy:
                 self._busy.add(subject)
                 tasks.start_soon(self._attend, subject, score)
@@ -146,6 +149,7 @@ class Delivery:
             pause = min(self._parts.tempo.retry * 2**self._away, self._parts.tempo.retry_most)
             self._away = min(self._away + 1, 16)
             self._rests_until = now + timedelta(seconds=pause)
+            self._parts.postman.rest(pause)
             log.warning("slack.away", why=why, seconds=pause)
         return self._rests_until
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from broker.channels.slack.api import SlackApi
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.lanes import Lane, Urgency
 from broker.channels.slack.places import target
-from broker.errors import ChannelBusy
+from broker.errors import ChannelAway, ChannelBusy
 
 
 class Tempo(msgspec.Struct, frozen=True):
@@ -83,6 +84,11 @@ class Postman:
         self._tempo = tempo
         self._lanes: dict[str, Lane] = {}
         self._updates = Lane(tempo.update, tempo.update_burst)
+        self._rests_until = 0.0
+
+    def rest(self, seconds: float) -> None:
+        """Slack is away: for so long nothing is even tried."""
+        self._rests_until = asyncio.get_running_loop().time() + seconds
 
     async def post(self, place: str, urgency: Urgency, make: Make, keep: Keep) -> Sent | None:
         """Post what `make` makes when the place's turn has come, in the order of urgency. Returns None where it made nothing.
@@ -92,6 +98,7 @@ class Postman:
         lane = self._lane(place)
         while True:
             async with lane.turn(urgency):
+                self._awake()
                 message = await make()
                 if message is None:
                     return None
@@ -112,6 +119,7 @@ class Postman:
         """Rewrite a message."""
         while True:
             async with self._updates.turn(urgency):
+                self._awake()
                 message = await make()
                 if message is None:
                     return None
@@ -125,6 +133,10 @@ class Postman:
     async def delete(self, channel: str, ts: str) -> None:
         """Take a message of ours away."""
         await self._api.write("chat.delete", channel=channel, ts=ts)
+
+    def _awake(self) -> None:
+        if asyncio.get_running_loop().time() < self._rests_until:
+            raise ChannelAway("Slack was away a moment ago")
 
     def _lane(self, place: str) -> Lane:
         if place not in self._lanes:
