@@ -26,12 +26,14 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 SCHEMA = 1
+# Shorter beginnings would match too much to be quick.
+BEGINNING = 3
 _TABLES = """
 CREATE TABLE requests (
     number INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, version INTEGER NOT NULL, text TEXT, marks TEXT);
 CREATE TABLE place (audit INTEGER NOT NULL);
 INSERT INTO place VALUES (0);
-CREATE VIRTUAL TABLE found USING fts5(text, marks, content='requests', content_rowid='number', detail=column,
+CREATE VIRTUAL TABLE found USING fts5(text, marks, content='requests', content_rowid='number', detail=column, prefix='3',
     tokenize="unicode61 remove_diacritics 2");
 """
 
@@ -140,9 +142,11 @@ def marks_of(request: ApprovalRequest) -> set[str]:
 
 
 def _query(search: Search) -> str:
-    """Return the full-text query: quoted words as prefixes, exact marks, one of the marks of sight. Empty: everything."""
+    """Return the full-text query: the words, the last as a beginning, the marks, one of the marks of sight. Empty: everything."""
     words = re.findall(r"\w+", search.words.replace("_", " "))[:12]
-    parts = [f'text : "{word}" *' for word in words]
+    parts = [f'text : "{word}"' for word in words]
+    if words and len(words[-1]) >= BEGINNING:
+        parts[-1] += " *"
     parts += [f'marks : "{name}"' for name in search.marks]
     if search.sight:
         parts.append("(" + " OR ".join(f'marks : "{name}"' for name in search.sight) + ")")
