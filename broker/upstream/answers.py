@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from broker.errors import OutcomeLost, UpstreamError
-from broker.upstream.flights import Message, Sink, encode
+from broker.upstream.flights import GivenUp, Message, Sink, encode
 
 log = structlog.get_logger()
 
@@ -153,6 +153,8 @@ async def _run(work: Work, stream: Stream, scope: anyio.CancelScope) -> None:
     with scope:
         try:
             stream.end(await work(stream.put))
+        except GivenUp:
+            stream.end()  # a cancelled request gets no answer, but its connection has to end
         except UpstreamError as error:
             stream.end(error)
         except Exception:

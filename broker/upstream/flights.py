@@ -10,7 +10,7 @@ import msgspec
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 from mcp_types import LOG_LEVEL_META_KEY
 
-from broker.errors import UpstreamError
+from broker.errors import OutcomeLost, UpstreamError
 
 Message = dict[str, Any]
 """A JSON-RPC message. Members that nobody knows here survive."""
@@ -19,6 +19,10 @@ Sink = Callable[[Message], None]
 """Takes a message that the server sent before its answer, with the caller's own token in it. Must not block or raise."""
 
 encode = msgspec.json.Encoder().encode
+
+
+class GivenUp(OutcomeLost):
+    """Its caller cancelled the request: nobody waits for an answer, but it may have taken effect."""
 
 
 class Flight:

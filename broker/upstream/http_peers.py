@@ -18,7 +18,7 @@ from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, M
 
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream import eras
-from broker.upstream.flights import Flight, Message, Sink, encode
+from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode
 from broker.upstream.http import HttpAnswer, Target, Targets
 from broker.upstream.reading import decoded, read_answer
 
@@ -117,7 +117,7 @@ class NewerHttp:
                 if answer is None:
                     raise UpstreamUntouched(f"{self._server} refused the message")
                 return answer
-            raise OutcomeLost("the caller gave the request up")
+            raise GivenUp("the caller gave the request up")
         finally:
             self._asking.pop((owner, request["id"]), None)
 
@@ -183,7 +183,7 @@ class OlderHttp:
             with scope:
                 flight.settle(await self._sent(flight))
                 return flight.answer.result()
-            raise OutcomeLost("the caller gave the request up")
+            raise GivenUp("the caller gave the request up")
         except asyncio.CancelledError:
             with anyio.move_on_after(1.0, shield=True):
                 await self._tell_cancelled(flight, {"reason": "the caller went away"})

@@ -19,7 +19,7 @@ import structlog
 from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from broker.errors import OutcomeLost, UpstreamUntouched
-from broker.upstream.flights import Flight, Message, Sink, encode, meta_of
+from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode, meta_of
 from broker.upstream.process import Process
 
 log = structlog.get_logger()
@@ -81,7 +81,7 @@ class Pipe:
         for flight in self.flights:
             if flight.owner == owner and flight.request.get("id") == request_id:
                 await self._tell_cancelled(flight, params)
-                lost = OutcomeLost("the caller gave the request up")
+                lost = GivenUp("the caller gave the request up")
                 asyncio.get_running_loop().call_later(AFTER_CANCEL, flight.settle, lost)
 
     async def _tell_cancelled(self, flight: Flight, params: Message) -> None:
