@@ -34,6 +34,7 @@ from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
+from broker.inward import inward
 from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations, challenge
 from broker.outward import Outward, outward
@@ -95,10 +96,11 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity)
-        await _background(ground, cases, out, channels=())
+        people = await inward(settings, ground.policies, ground.store, cases.desk, ground.store.clock, ground.broker, rooms)
+        await _background(ground, cases, out, channels=people.channels)
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
         operations = _operations(ground)
-        front = Front({"/mcp": gateway, **dict.fromkeys(OPERATIONS, operations)}, web)
+        front = Front({"/mcp": gateway, **people.routes, **dict.fromkeys(OPERATIONS, operations)}, web)
         yield Broker(front, ground.store, ground.policies, cases.desk, identity, ground.stopping)
 
 

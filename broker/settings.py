@@ -72,6 +72,14 @@ class Settings(BaseSettings):
     remember_rejections: Duration = Field(
         timedelta(minutes=5), description="how long the same call is refused after a rejection, without asking; 0s forgets"
     )
+    slack_bot_token: SecretStr | None = Field(None, description="Slack's Bot User OAuth Token, xoxb-…; unset turns Slack off")
+    slack_app_token: SecretStr | None = Field(None, description="Slack's app-level token, xapp-…: Socket Mode")
+    slack_signing_secret: SecretStr | None = Field(None, description="Slack's signing secret: HTTP instead of, or beside, it")
+    slack_conversation: str = Field("", description="conversation of requests whose rules name no channel, e.g. #approvals")
+    slack_fallback: str = Field("", description="conversation of cards that reach no other")
+    slack_by_email: bool = Field(False, description="know people in Slack by their e-mail address as well")
+    slack_url: str = Field("https://slack.com/api/", description="address of Slack's Web API; another one is for tests")
+    slack_answers: str = Field("hooks.slack.com", description="host that answers to clicks go to; another one is for tests")
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
 

@@ -1,0 +1,74 @@
+"""The channels towards people beside the web, wired: Slack, where its token is set."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.approvals.desk import Desk
+from broker.approvals.ports import Channel
+from broker.channels.slack.channel import Outside, SlackChannel, SlackConfig, slack_channel
+from broker.domain.people import People
+from broker.errors import ConfigInvalid, PolicyInvalid
+from broker.reload import PolicyFolder
+from broker.serving import ASGIApp
+from broker.settings import Settings
+from broker.store.open import Store
+
+
+@dataclass(frozen=True)
+class Inward:
+    """`channels` for the courier, `routes` for the front, and Slack itself where it is on."""
+
+    channels: tuple[Channel, ...] = ()
+    slack: SlackChannel | None = None
+
+    @property
+    def routes(self) -> dict[str, ASGIApp]:
+        return {"/slack": self.slack.http} if self.slack is not None and self.slack.http is not None else {}
+
+
+async def inward(
+    settings: Settings, policies: PolicyFolder, store: Store, desk: Desk, clock: Callable[[], datetime], broker: str,
+    rooms: AsyncExitStack,
+) -> Inward:  # fmt: skip
+    """Open the channels that the settings turn on, and run them until `rooms` closes. Raises `ConfigInvalid`."""
+    config = slack_config(settings)
+    if config is None:
+        return Inward()
+
+    def directory() -> People:
+        try:
+            return policies.current.people
+        except PolicyInvalid:
+            return People()
+
+    outside = Outside(
+        desk=desk, requests=store.requests, kept=store.slack, leases=store.leases, codes=store.credentials,
+        directory=directory, clock=clock, mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url,
+        broker=broker,
+    )  # fmt: skip
+    slack = await rooms.enter_async_context(slack_channel(config, outside))
+    return Inward((slack,), slack)
+
+
+def slack_config(settings: Settings) -> SlackConfig | None:
+    """Return what the Slack channel needs, None where its token is not set. Raises `ConfigInvalid` for half a setup."""
+    if settings.slack_bot_token is None:
+        return None
+    secret = settings.slack_signing_secret.get_secret_value() if settings.slack_signing_secret else ""
+    app_token = settings.slack_app_token.get_secret_value() if settings.slack_app_token else ""
+    if not secret and not app_token:
+        raise ConfigInvalid("Slack needs BROKER_SLACK_APP_TOKEN (Socket Mode) or BROKER_SLACK_SIGNING_SECRET (HTTP)")
+    return SlackConfig(
+        settings.slack_bot_token.get_secret_value(),
+        signing_secret=secret,
+        app_token=app_token,
+        default=settings.slack_conversation,
+        fallback=settings.slack_fallback,
+        by_email=settings.slack_by_email,
+        url=settings.slack_url,
+        answers=settings.slack_answers,
+    )
