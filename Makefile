@@ -20,7 +20,7 @@ demo: $(VENV)/.run ## everything on one machine, with toy servers (ARGS=--unatte
 	@$(BIN)/broker demo $(ARGS)
 
 test: tools ## the whole suite (ARGS=tests/house: a part of it)
-	@PATH="$$PWD/.cache/bin:$$PATH" $(BIN)/pytest -n 2 -q $(ARGS)
+	@PATH="$$PWD/.cache/bin:$$PATH" $(BIN)/pytest -n 2 --dist worksteal -q $(ARGS)
 
 test-slow: tools ## the long chaos and load tests
 	@PATH="$$PWD/.cache/bin:$$PATH" $(BIN)/pytest -q -m slow --timeout 1800 $(ARGS)

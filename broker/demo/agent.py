@@ -16,7 +16,7 @@ from broker.demo.telling import Telling, call_text
 from broker.domain.outcomes import Code
 
 CODE = "approval-broker/code"
-REFUND = {"customer": "acme", "amount": 900.0, "currency": "EUR", "reason": "the lamps arrived broken"}
+REFUND = {"customer": "acme", "amount": 900, "currency": "EUR", "reason": "the lamps arrived broken"}
 EMPTY = {"table": "stock", "rows": [{"item": "sofa", "count": 1}]}
 
 
