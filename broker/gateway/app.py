@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 
 import msgspec
@@ -57,14 +58,17 @@ class Gateway:
         self._passing = Passing(forwarder, self._seals)
         self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
+        self._lasting: set[Exchange] = set()
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked,
         )  # fmt: skip
 
     def drain(self) -> None:
-        """Shutdown has begun: everybody who waits is answered PENDING, now, and whoever comes later at once."""
+        """Shutdown has begun: everybody who waits is answered PENDING, now, and streams without an end are ended."""
         self._attendances.drain()
+        for exchange in tuple(self._lasting):
+            exchange.end_early()
 
     async def close(self) -> None:
         """Give up what still waits in the background."""
@@ -78,6 +82,8 @@ class Gateway:
             hold = await self._served(exchange, head)
             if hold is not None:
                 await hold.run(self._attendances)
+            elif exchange.closing:
+                await exchange.finish()
         except ClientGone:
             return
         except BrokerError as error:
@@ -148,8 +154,11 @@ class Gateway:
         if method == "tools/call":
             return await self._calls.answer(visit)
         client = (visit.caller.client, visit.caller.client_version)
-        patient = method == "subscriptions/listen"
-        await self._passing.post(visit, visit.headers(), edit=self._edit(visit), patient=patient, client=client)
+        if method == "subscriptions/listen":
+            with self._lasts(visit.exchange):
+                await self._passing.post(visit, visit.headers(), patient=True)
+        else:
+            await self._passing.post(visit, visit.headers(), edit=self._edit(visit), client=client)
         return None
 
     def _edit(self, visit: Visit) -> Edit | None:
@@ -175,12 +184,21 @@ class Gateway:
 
     async def _listened(self, visit: Visit) -> Hold | None:
         if not visit.head.last_event.startswith(EVENT_PREFIX):
-            await listened(visit, self._forwarder, self._shown(visit))
+            with self._lasts(visit.exchange):
+                await listened(visit, self._forwarder, self._shown(visit))
             return None
         place = self._seals.open_event(visit.head.last_event, visit.caller, visit.server.name)
         if place is None or place.session != visit.upstream_session:
             raise Malformed("there is no such event", rpc=INVALID_REQUEST, status=404)
         return await self._calls.resumed(visit, place)
+
+    @contextmanager
+    def _lasts(self, exchange: Exchange) -> Iterator[None]:
+        self._lasting.add(exchange)
+        try:
+            yield
+        finally:
+            self._lasting.discard(exchange)
 
     # -- mistakes -----------------------------------------------------------------------------------------
 

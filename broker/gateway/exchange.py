@@ -32,14 +32,16 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one answer."""
 
-    __slots__ = ("_receive", "_send", "gone", "scope", "started")
+    __slots__ = ("_receive", "_send", "_task", "closing", "gone", "scope", "started")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
         self._receive = receive
         self._send = send
+        self._task: asyncio.Task[Any] | None = None
         self.started = False
         self.gone = False
+        self.closing = False
 
     async def body(self, limit: int) -> bytes:
         """Return the request's body. Raises `Malformed` beyond `limit` bytes or 30 s, `ClientGone`."""
@@ -99,24 +101,36 @@ class Exchange:
     @contextmanager
     def until_gone(self) -> Iterator[None]:
         """End what is inside when the client leaves: its connection to the upstream closes, which cancels there."""
-        task = asyncio.current_task()
+        self._task = asyncio.current_task()
         watchers: list[asyncio.Task[None]] = []
-
-        def watch() -> None:
-            watchers.append(asyncio.ensure_future(self._cancel_when_gone(task)))
-
-        timer = asyncio.get_running_loop().call_later(WATCH_AFTER, watch)
+        timer = asyncio.get_running_loop().call_later(
+            WATCH_AFTER, lambda: watchers.append(asyncio.ensure_future(self._cancel_when_gone()))
+        )
         try:
             yield
         except asyncio.CancelledError:
-            if task is None or not self.gone or task.uncancel() > 0:
+            if self._task is None or not (self.gone or self.closing) or self._task.uncancel() > 0:
                 raise
         finally:
             timer.cancel()
             for watcher in watchers:
                 watcher.cancel()
+            self._task = None
 
-    async def _cancel_when_gone(self, task: asyncio.Task[Any] | None) -> None:
+    async def _cancel_when_gone(self) -> None:
         await self.left()
-        if task is not None:
-            task.cancel()
+        if self._task is not None:
+            self._task.cancel()
+
+    def end_early(self) -> None:
+        """End what runs inside `until_gone`; `finish` then ends the answer. For streams that would outlive the broker."""
+        if self._task is not None and not self.closing:
+            self.closing = True
+            self._task.cancel()
+
+    async def finish(self) -> None:
+        """Bring an answer that was ended early to a proper end."""
+        if self.started:
+            await self.write(b"", more=False)
+        else:
+            await self.reply(503)

@@ -22,9 +22,10 @@ class ProbedTools:
         self._address = address
         self._seen: dict[tuple[str, str], ToolDefinition] = {}
         self._asking: dict[str, asyncio.Future[None]] = {}
+        self._asked: set[str] = set()
 
     async def look(self, server: str, tool: str, *, fresh: bool = False) -> SeenTool:
-        if fresh or (server, tool) not in self._seen:
+        if fresh or server not in self._asked:
             asking = self._asking.get(server)
             if asking is None:
                 asking = self._asking[server] = asyncio.ensure_future(self._ask(server))
@@ -37,6 +38,7 @@ class ProbedTools:
                 for listed in (await client.list_tools()).tools:
                     raw = listed.model_dump(by_alias=True, mode="json", exclude_none=True)
                     self._seen[server, listed.name] = ToolDefinition(server, listed.name, raw)
+            self._asked.add(server)
         finally:
             del self._asking[server]
 

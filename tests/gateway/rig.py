@@ -155,7 +155,7 @@ async def authenticate(authorization: str | None) -> Caller:
 @asynccontextmanager
 async def serving(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI app on a free port, as the broker does: with a bounded head."""
-    with socket.socket() as listener:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:  # see broker.serving.listening
         listener.bind(("127.0.0.1", 0))
         config = uvicorn.Config(
             app, http=bounded(32 << 10), lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1

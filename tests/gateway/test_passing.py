@@ -72,8 +72,8 @@ async def test_an_upstreams_refusal_is_a_result_of_ours(
 
 
 async def test_an_upstream_that_is_not_there_was_not_called(scripted: Rig, http: httpx2.AsyncClient) -> None:
+    await post(http, scripted.mcp("scripted"), call())
     scripted.policies.write(servers='servers: {scripted: {url: "http://127.0.0.1:1/mcp", tools: {echo: {}}}}')
-    scripted.tools._seen["scripted", "echo"] = None  # type: ignore[assignment]  # probed before the server went away
     result = (await post(http, scripted.mcp("scripted"), call())).json()["result"]
     assert (result["isError"], result["_meta"]) == (True, FAILED)
     assert "The call was not made" in result["content"][0]["text"]

@@ -14,7 +14,7 @@ from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger
 from tests.fakes.scripted import SESSION, Reply, Seen, Upstream, answer, said
 from tests.gateway.rig import Policies, Rig
-from tests.gateway.wire import ACCEPT, begun, events, legacy, request
+from tests.gateway.wire import ACCEPT, begun, events, head, legacy, modern, request
 
 ALICE, BOB = Caller(agent="alice"), Caller(agent="bob")
 
@@ -89,6 +89,33 @@ async def test_the_sessions_own_stream_passes_and_a_replayed_list_is_filtered(
     assert blocks[1].startswith("id: 18\n") and "roots/list" in blocks[1]
     assert "burn" not in response.text and "id: 19" not in response.text and "id: 20" not in response.text
     assert blocks[4] == "data: no json"
+
+
+async def test_shutdown_ends_open_streams_properly(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
+    async def endless(seen: Seen, reply: Reply) -> None:
+        await reply.stream()
+        await reply.event(b": hello\n\n")
+        await reply.left()
+
+    upstream.on["GET"] = upstream.on["subscriptions/listen"] = endless
+    url = scripted.mcp("scripted")
+    told = {**ACCEPT, "mcp-session-id": await begun(http, url)}
+    heard: list[str] = []
+
+    async def listen(request: httpx2.Request) -> None:
+        response = await http.send(request, stream=True)
+        async for chunk in response.aiter_text():
+            heard.append(chunk)
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as listeners:
+            listeners.start_soon(listen, http.build_request("GET", url, headers=told))
+            message = modern("subscriptions/listen")
+            listeners.start_soon(listen, http.build_request("POST", url, json=message, headers=head("subscriptions/listen")))
+            while len(heard) < 2:  # noqa: ASYNC110  either may come first
+                await anyio.sleep(0.01)
+            scripted.gateway.drain()
+    assert heard == [": hello\n\n"] * 2
 
 
 async def test_a_server_without_a_stream_says_so(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
