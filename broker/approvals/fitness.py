@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
 
 from broker.approvals.brakes import Brakes, told
 from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, Tools
+from broker.approvals.tally import NOTHING, RELEASED, Tally
 from broker.domain.decisions import Decision, Deny, RequireApproval
 from broker.domain.people import People
 from broker.domain.requests import ApprovalRequest, Change
@@ -68,15 +69,13 @@ class Fitness:
 
     async def unspent(self, request: ApprovalRequest) -> None:
         """The call was not sent: what it had taken from its counters goes back."""
-        uses = counters_for(self._policies.current, request.call)
-        if uses:
-            await self._counters.give_back(request.id, uses)
+        await self._tally(request).settle(NOTHING)
+
+    def _tally(self, request: ApprovalRequest) -> Tally:
+        return Tally(self._counters, f"{request.id}.release", counters_for(self._policies.current, request.call))
 
     async def _decided(self, request: ApprovalRequest, policy: Policy, seen: SeenTool) -> Decision:
-        uses = counters_for(policy, request.call)
-        sums: Mapping[str, float] = {}
-        if uses:
-            sums = await self._counters.reserve(request.id, uses)
+        sums = await self._tally(request).reserve()
         return evaluate(policy, request.call, Facts(self._clock(), seen.known, seen.definition, sums))
 
     async def _settled(self, request: ApprovalRequest, decision: Decision, policy: Policy) -> Fit | None:
@@ -90,7 +89,7 @@ class Fitness:
             await self.unspent(request)
             await self._move(request, lambda held, now: held.reopened(decision, reviews, now))
             return None
-        await self._spent(request)
+        await self._tally(request).settle(RELEASED)
         return Fit(decision.policy, request.definition)
 
     def _approved(self, request: ApprovalRequest, decision: RequireApproval, reviews: tuple[Review, ...]) -> bool:
@@ -99,11 +98,6 @@ class Fitness:
             return False
         approvals = [review for review in reviews if review.verdict == "approve"]
         return met(asks, approvals, frozenset(request.escalated))
-
-    async def _spent(self, request: ApprovalRequest) -> None:
-        uses = counters_for(self._policies.current, request.call)
-        if uses:
-            await self._counters.commit(request.id, uses)
 
     async def _move(self, request: ApprovalRequest, change: Callable[[ApprovalRequest, datetime], Change]) -> None:
         await self._requests.update(request.id, change)

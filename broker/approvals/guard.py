@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import assert_never
 
@@ -13,6 +14,7 @@ from broker.approvals.brakes import Brakes, RejectedBefore, told
 from broker.approvals.desk import Desk, Parked
 from broker.approvals.ports import AuditLog, Counters, Health, PolicySource, SeenTool, Tools
 from broker.approvals.stops import Stop
+from broker.approvals.tally import ALLOWED, ASKED, NOTHING, Tally
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Reason, RequireApproval
 from broker.domain.events import CallDecided
@@ -20,7 +22,7 @@ from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
 from broker.errors import Malformed, StoreUnavailable
 from broker.policy.evaluate import counters_for, evaluate, shows
-from broker.policy.model import CounterUse, Facts, Policy
+from broker.policy.model import Facts, Policy
 
 _CONTINUES = frozenset(("inputResponses", "requestState", "task"))
 
@@ -74,21 +76,32 @@ class Guard:
         if stop is not None:
             return await self._refused(call, _stopped(policy, stop), origin)
         self._brakes.slow(call)
-        call_id, uses = self._new_call_id(), counters_for(policy, call)
-        sums = await self._reserved(call_id, uses)
+        tally = Tally(self._counters, self._new_call_id(), counters_for(policy, call))
+        try:
+            return await self._acted(call, policy, tally, origin)
+        except BaseException:
+            with suppress(StoreUnavailable):
+                await asyncio.shield(tally.settle(NOTHING))
+            raise
+
+    async def _acted(self, call: ToolCall, policy: Policy, tally: Tally, origin: Origin) -> Admitted | Refused | Parked:
+        sums = await tally.reserve()
         seen = await self._tools.look(call.server, call.tool)
         decision = self._judged(policy, call, seen, sums)
         if isinstance(decision, RequireApproval):
             seen = await self._tools.look(call.server, call.tool, fresh=True)
             decision = _tighter(decision, self._judged(policy, call, seen, sums))
-        await self._settle(decision, call_id, uses)
         match decision:
             case Allow():
+                await tally.settle(ALLOWED)
                 return self._admitted(call, decision, origin)
             case Deny():
+                await tally.settle(NOTHING)
                 return await self._refused(call, decision, origin)
             case RequireApproval():
-                return await self._parked(call, decision, seen, origin)
+                answer = await self._parked(call, decision, seen, origin)
+                await tally.settle(ASKED if isinstance(answer, Parked) and not answer.joined else NOTHING)
+                return answer
             case _:
                 assert_never(decision)
 
@@ -119,23 +132,7 @@ class Guard:
     def _judged(self, policy: Policy, call: ToolCall, seen: SeenTool, sums: Mapping[str, float]) -> Decision:
         return evaluate(policy, call, Facts(self._clock(), seen.known, seen.definition, sums))
 
-    # -- counters and the audit ---------------------------------------------------------------------------
-
-    async def _reserved(self, call_id: str, uses: Sequence[CounterUse]) -> Mapping[str, float]:
-        if not uses:
-            return {}
-        try:
-            return await self._counters.reserve(call_id, uses)
-        except StoreUnavailable:
-            return {}  # a counter that is missing is an error in its rules, which tightens
-
-    async def _settle(self, decision: Decision, call_id: str, uses: Sequence[CounterUse]) -> None:
-        if not uses:
-            return
-        if isinstance(decision, Allow):
-            await self._counters.commit(call_id, uses)
-        else:
-            await self._counters.give_back(call_id, uses)
+    # -- the audit ---------------------------------------------------------------------------------------
 
     def _decided(self, call: ToolCall, decision: Decision, origin: Origin) -> CallDecided:
         return CallDecided(
