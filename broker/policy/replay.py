@@ -245,7 +245,7 @@ def _fewer(before: Was, after: Was) -> bool:
 def lines(report: Replay) -> Iterator[str]:
     """The report as lines of text."""
     yield f"{report.calls} calls over {report.days:.1f} days" + (
-        f", {report.unreadable} lines unreadable" * bool(report.unreadable)
+        f", {report.unreadable} unreadable" * bool(report.unreadable)
     )
     for before, row in sorted(report.matrix.items()):
         for after, count in sorted(row.items()):

@@ -1,0 +1,153 @@
+"""`broker policy` as its users type it: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from broker.cli.main import main
+
+RULES = """\
+groups: {leads: [a@example.com, b@example.com]}
+servers: {shop: {command: [x], tools: {refund: {destructive: true}}}}
+counters: {day: {window: 24h, sum: args.amount}}
+rules:
+  - {id: small, when: args.amount <= 100, effect: allow}
+  - id: large
+    title: Refund {args.amount}
+    when: args.amount > 100 || counters.day > 1000.0
+    effect: require_approval
+    approval: {all_of: [{group: leads}]}
+"""
+TESTS = """\
+cases:
+  - {name: small, call: [shop, refund, {amount: 40}], expect: allow, rules: [small]}
+  - {name: large, call: [shop, refund, {amount: 400}], expect: require_approval, rules: [large]}
+"""
+RECORDED = {
+    "at": "2026-11-24T10:00:00Z",
+    "call": {"server": "shop", "tool": "refund", "params": {"arguments": {"amount": 400}}, "caller": {"user": "c@example.com"}},
+    "was": {"effect": "allow"},
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rules.yaml").write_text(RULES)
+    (tmp_path / "rules.test.yaml").write_text(TESTS)
+    return tmp_path
+
+
+def run(capsys: pytest.CaptureFixture[str], *typed: object) -> tuple[int, str, str]:
+    status = main(["policy", *map(str, typed)])
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+def test_check_finds_nothing_in_a_good_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "check", folder) == (0, "0 finding(s)\n", "")
+
+
+def test_check_fails_for_errors_and_for_warnings_only_when_strict(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "more.yaml").write_text("consts: {lost: 1}")
+    assert run(capsys, "check", folder)[0] == 0
+    status, out, _ = run(capsys, "check", folder, "--strict")
+    assert (status, out) == (
+        1,
+        "more.yaml:1:1: warning: `consts.lost` is used by no rule [unused]\n    take it away\n1 finding(s)\n",
+    )
+    (folder / "more.yaml").write_text("const: {lost: 1}")
+    assert run(capsys, "check", folder)[0] == 1
+
+
+@pytest.mark.parametrize("style", ["json", "sarif"])
+def test_check_prints_for_machines(folder: Path, capsys: pytest.CaptureFixture[str], style: str) -> None:
+    (folder / "more.yaml").write_text("const: 1")
+    status, out, _ = run(capsys, "check", folder, "--format", style)
+    assert status == 1
+    assert json.loads(out)
+
+
+def test_check_compares_with_what_servers_list(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {"shop": [{"name": "refund", "inputSchema": {"properties": {"sum": {}}, "required": []}}]}
+    (folder / "tools.json").write_text(json.dumps(listed))
+    _, out, _ = run(capsys, "check", folder, "--definitions", folder / "tools.json")
+    assert "asks about args.amount, which shop/refund does not take [no-such-argument]" in out
+
+
+def test_test_passes_and_says_its_coverage(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "test", folder, "--min-coverage", "100") == (0, "2 of 2 cases passed, coverage 100 % (6 of 6)\n", "")
+
+
+def test_test_fails_when_a_case_fails_or_too_little_is_covered(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "rules.test.yaml").write_text(TESTS.splitlines()[0] + "\n" + TESTS.splitlines()[1])
+    assert run(capsys, "test", folder)[0] == 0
+    status, out, _ = run(capsys, "test", folder, "--min-coverage", "90")
+    assert (status, out.splitlines()[0]) == (
+        1,
+        "rules.yaml:6: `large` is not covered: it never decides a case, nor is it asserted in `shadow`",
+    )
+    (folder / "rules.test.yaml").write_text(TESTS.replace("expect: allow", "expect: deny"))
+    status, out, _ = run(capsys, "test", folder, "--json")
+    assert (status, json.loads(out)["failures"][0]["differences"]) == (1, ["effect: expected deny, got allow"])
+
+
+def test_a_folder_that_can_not_be_used_ends_with_status_2(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "test", folder / "none")[0] == 2
+    (folder / "rules.yaml").write_text("rules: 1")
+    status, _, err = run(capsys, "test", folder)
+    assert (status, err) == (2, "rules.yaml:1:8: 1 is not a list (a rule); write it as [one, two]\n")
+
+
+def test_explain_shows_a_call_from_the_command_line(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "explain", "--policies", folder, "shop", "refund", '{"amount": 40}', "--counter", "day=2000")
+    assert (status, out.splitlines()[:2]) == (0, ["require_approval by large", "  large: Refund 40  (rules.yaml:6)"])
+    assert "counters.day  =  2000.0" in out
+
+
+def test_explain_shows_a_recorded_call(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "call.json").write_text(json.dumps({**RECORDED, "counters": {"day": 0}}))
+    status, out, _ = run(capsys, "explain", "--policies", folder, "--call", folder / "call.json", "--json")
+    assert (status, json.loads(out)["decision"]["rules"]) == (0, ["large"])
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [[], ["shop"], ["shop", "refund", "{"], ["--call", "none.json"], ["shop", "refund", "--counter", "day=x"]],
+)
+def test_explain_without_a_call_ends_with_status_2(folder: Path, capsys: pytest.CaptureFixture[str], typed: list[str]) -> None:
+    assert run(capsys, "explain", "--policies", folder, *typed)[0] == 2
+
+
+def test_replay_reports_and_refuses_new_access(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "calls.jsonl").write_text(json.dumps(RECORDED) + "\n{}\n")
+    status, out, _ = run(capsys, "replay", "calls.jsonl", "--policies", folder, "--json", folder / "out.json")
+    assert (status, out.splitlines()[0]) == (0, "1 calls over 1.0 days, 1 unreadable")
+    figures = json.loads((folder / "out.json").read_text())
+    assert (figures["matrix"], figures["looser"]) == ({"allow": {"require_approval": 1}}, 0)
+    assert run(capsys, "replay", "calls.jsonl", "--policies", folder, "--no-new-access")[0] == 0
+    (folder / "calls.jsonl").write_text(json.dumps({**RECORDED, "was": {"effect": "deny"}}))
+    assert run(capsys, "replay", "calls.jsonl", "--policies", folder, "--no-new-access")[0] == 1
+    assert run(capsys, "replay", "none.jsonl", "--policies", folder)[0] == 2
+
+
+def test_replay_compares_two_folders(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = folder / "other"
+    other.mkdir()
+    (other / "rules.yaml").write_text(RULES.replace("<= 100", "<= 500").replace("> 100 ", "> 500 "))
+    (folder / "calls.jsonl").write_text(json.dumps(RECORDED))
+    _, out, _ = run(capsys, "replay", "calls.jsonl", "--policies", other, "--against", folder)
+    assert "newly allowed: 1" in out
+
+
+@pytest.mark.parametrize(("what", "key"), [("policy", "rules"), ("tests", "cases")])
+def test_schema_prints_a_json_schema(capsys: pytest.CaptureFixture[str], what: str, key: str) -> None:
+    status, out, _ = run(capsys, "schema", what)
+    assert (status, key in json.loads(out)["properties"]) == (0, True)
+
+
+def test_without_a_folder_the_shipped_policies_are_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "test", "--min-coverage", "100")[0] == 0
