@@ -164,3 +164,13 @@ async def test_shutdown_answers_pending_to_everybody(rig: Rig, http: httpx2.Asyn
         rig.gateway.drain()
     assert [code(result) for result in results] == ["pending"] * 5
     assert time.monotonic() - began < 5
+
+
+async def test_who_leaves_leaves_nothing_behind(rig: Rig, http: httpx2.AsyncClient) -> None:
+    for amount in range(3):
+        with anyio.move_on_after(0.3):
+            await post(http, rig.mcp(), call("transfer", {"to": "ada", "amount": amount}))
+    with anyio.fail_after(5):
+        while rig.gateway._attendances._holds or rig.releaser._lines:  # noqa: ASYNC110  there is no event for it
+            await anyio.sleep(0.01)
+    assert len(await rig.asked(3)) == 3, "the requests stay"
