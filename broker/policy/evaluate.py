@@ -24,6 +24,7 @@ from broker.policy.schemas import misfit
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 _UNMATCHED = Reason("unmatched", "no rule is about this call")
 _UNKNOWN_TOOL = Reason("unknown_tool", "nobody has accepted this tool as it is now")
+_SERVICE_ALONE = Reason("service_alone", "a service that calls for nobody may only use tools marked read_only in servers.yaml")
 _UNKNOWN_SERVER = Reason("unknown_server", "the server is not in the catalogue")
 
 
@@ -46,7 +47,15 @@ def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts) -> Reason | No
     told = unfit(call.params.get("arguments", {})) or misfit(facts.definition, call.arguments)
     if told:
         return Reason("arguments", told)
-    return _UNKNOWN_SERVER if call.server not in policy.servers else None
+    if call.server not in policy.servers:
+        return _UNKNOWN_SERVER
+    return _SERVICE_ALONE if _barred(policy, call.server, call.tool, call.caller) else None
+
+
+def _barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
+    """A service that calls for nobody may only read, and only what an operator has marked so: nobody answers for more."""
+    facts = policy.servers[server].tools.get(tool)
+    return bool(caller.workload) and not caller.user and not (facts is not None and facts.read_only is True)
 
 
 class _Judgement:
@@ -156,6 +165,8 @@ def shows(
     found = policy.servers.get(server)
     rules = ruleset(policy)
     if found is None or (not known and rules.defaults.unknown_tool is Effect.DENY):
+        return False
+    if _barred(policy, server, tool, caller):
         return False
     call = ToolCall(server, tool, {}, caller)
     context = Context(policy, call, Facts(now=_NEVER, known=known, definition=definition), found)
