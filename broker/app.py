@@ -96,7 +96,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity)
-        people = await inward(settings, ground.policies, ground.store, cases.desk, ground.store.clock, ground.broker, rooms)
+        people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         await _background(ground, cases, out, channels=people.channels)
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
         operations = _operations(ground)
@@ -221,9 +221,9 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
-        timeline=store.audit.about, audit=store.audit, history=settings.data.expanduser(),
-        encrypted=settings.encryption_keys is not None, note=store.audit.append, problems=lambda: policies.problems,
-        clock=now, templates=shipped("templates"),
+        oidc=identity.oidc, timeline=store.audit.about, audit=store.audit, history=settings.data.expanduser(),
+        encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
+        problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
     )  # fmt: skip
     app = web_app(parts)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, field
 
 from broker.approvals.desk import Desk
 from broker.approvals.ports import Channel
 from broker.channels.slack.channel import Outside, SlackChannel, SlackConfig, slack_channel
+from broker.channels.slack.link_page import LinkPage
+from broker.channels.slack.linking import Account
+from broker.channels.web.visitors import CookieJar
+from broker.domain.events import Noted
 from broker.domain.people import People
 from broker.errors import ConfigInvalid, PolicyInvalid
+from broker.identity.sessions import Sessions
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp
 from broker.settings import Settings
@@ -23,16 +27,12 @@ class Inward:
     """`channels` for the courier, `routes` for the front, and Slack itself where it is on."""
 
     channels: tuple[Channel, ...] = ()
+    routes: Mapping[str, ASGIApp] = field(default_factory=dict)
     slack: SlackChannel | None = None
-
-    @property
-    def routes(self) -> dict[str, ASGIApp]:
-        return {"/slack": self.slack.http} if self.slack is not None and self.slack.http is not None else {}
 
 
 async def inward(
-    settings: Settings, policies: PolicyFolder, store: Store, desk: Desk, clock: Callable[[], datetime], broker: str,
-    rooms: AsyncExitStack,
+    settings: Settings, policies: PolicyFolder, store: Store, desk: Desk, sessions: Sessions, broker: str, rooms: AsyncExitStack
 ) -> Inward:  # fmt: skip
     """Open the channels that the settings turn on, and run them until `rooms` closes. Raises `ConfigInvalid`."""
     config = slack_config(settings)
@@ -47,11 +47,23 @@ async def inward(
 
     outside = Outside(
         desk=desk, requests=store.requests, kept=store.slack, leases=store.leases, codes=store.credentials,
-        directory=directory, clock=clock, mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url,
+        directory=directory, clock=store.clock, mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url,
         broker=broker,
     )  # fmt: skip
     slack = await rooms.enter_async_context(slack_channel(config, outside))
-    return Inward((slack,), slack)
+    page = LinkPage(slack.linking, sessions.find, _noted(store), cookie=CookieJar(settings.public_url).name)
+    routes: dict[str, ASGIApp] = {"/slack/link": page}
+    if slack.http is not None:
+        routes["/slack"] = slack.http
+    return Inward((slack,), routes, slack)
+
+
+def _noted(store: Store) -> Callable[[str, Account], Awaitable[None]]:
+    async def note(person: str, account: Account) -> None:
+        fields = {"team": account.team, "user": account.user}
+        await store.audit.append(Noted(at=store.clock(), what="person.slack_linked", who=person, fields=fields))
+
+    return note
 
 
 def slack_config(settings: Settings) -> SlackConfig | None:

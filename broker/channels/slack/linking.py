@@ -41,7 +41,7 @@ class Linking:
         code = secrets.token_urlsafe(32)
         holder = f"{account.team} {account.user}"
         await self._codes.put(KIND, _hashed(code), msgspec.json.encode(account), holder=holder, ttl=GOOD_FOR)
-        return f"{self._public_url}/slack-link/{code}"
+        return f"{self._public_url}/slack/link/{code}"
 
     async def look(self, code: str) -> Account | None:
         """Return whose account a code connects, without using it up; None for what is no code, or no longer."""

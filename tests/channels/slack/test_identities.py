@@ -176,8 +176,8 @@ async def test_an_account_is_connected_by_a_person_signed_in_on_the_web(bench: B
         request = await bench.parked()
         await bench.slack.command("link", mallory)
         words = await bench.told()
-        assert words.startswith("Open https://approvals.example.com/slack-link/")
-        code = words.split("/slack-link/")[1].split(" ")[0]
+        assert words.startswith("Open https://approvals.example.com/slack/link/")
+        code = words.split("/slack/link/")[1].split(" ")[0]
         account = await linking.look(code)
         assert account is not None
         assert (account.user, account.name) == (mallory, "Mallory, mallory, mallory@example.com")
