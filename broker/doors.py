@@ -10,6 +10,7 @@ from broker.identity.access_tokens import AccessTokens
 from broker.identity.agents import AgentTokens
 from broker.identity.callers import Callers
 from broker.identity.issuers import Issuer
+from broker.identity.oidc import Oidc, Provider
 from broker.identity.passkeys import Passkeys
 from broker.identity.people import PersonTokens, SignInLinks
 from broker.identity.sessions import Sessions
@@ -29,6 +30,7 @@ class Identity:
     links: SignInLinks
     sessions: Sessions
     passkeys: Passkeys
+    oidc: Oidc
     callers: Callers
 
 
@@ -43,5 +45,13 @@ def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime])
         SignInLinks(kept, clock=clock),
         Sessions(kept, clock=clock),
         Passkeys(kept, clock=clock),
+        Oidc(_providers(settings), kept, clock=clock),
         Callers(agents, AccessTokens(issuers, base=settings.public_url, clock=clock)),
     )
+
+
+def _providers(settings: Settings) -> list[Provider]:
+    told = ((one, one.model_dump(exclude={"client_secret"})) for one in settings.sign_in)
+    return [
+        Provider(client_secret=one.client_secret.get_secret_value() if one.client_secret else "", **rest) for one, rest in told
+    ]

@@ -42,6 +42,21 @@ class TokenIssuer(BaseModel):
     workloads: bool = False
 
 
+class SignInProvider(BaseModel):
+    """One identity provider for people (OpenID Connect), as `sign_in` lists it. `name` stands in addresses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    issuer: str
+    client_id: str
+    client_secret: SecretStr | None = None
+    label: str = ""
+    scopes: str = "openid email profile"
+    person_claim: str = "email"
+    groups_claim: str = "groups"
+
+
 class Settings(BaseSettings):
     """Everything that an operator can set. Each field's description is the README's table."""
 
@@ -55,6 +70,7 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
     oauth_issuers: tuple[TokenIssuer, ...] = Field((), description="issuers of access tokens for agents, beside our own")
+    sign_in: tuple[SignInProvider, ...] = Field((), description="identity providers (OpenID Connect) that sign people in")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
     hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from broker.channels.web import account, api, failures, files, history, inbox, live, request_page, sign_in
+from broker.channels.web import account, api, failures, files, history, inbox, live, request_page, sign_in, sign_in_oidc
 from broker.channels.web.parts import Web, WebParts
 from broker.channels.web.visitors import SignInNeeded, Visitors
 from broker.errors import BrokerError
@@ -30,8 +30,8 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *account.ROUTES,
-            files.static_file, api.Api,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES,
+            *account.ROUTES, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

@@ -16,7 +16,7 @@ from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
 from broker.channels.web.pages import Pages
-from broker.channels.web.ports import Clock, Links, Note, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.ports import Clock, Links, Note, Oidc, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
 from broker.channels.web.projection import Projection
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
@@ -44,6 +44,7 @@ class WebParts:
     links: Links
     tokens: Tokens
     passkeys: Passkeys
+    oidc: Oidc
     timeline: Timeline
     audit: Audit
     note: Note

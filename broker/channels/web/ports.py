@@ -141,6 +141,39 @@ class Passkeys(Protocol):
         ...
 
 
+class Started(Protocol):
+    """Where to send the browser, and the secret that binds the answer to it."""
+
+    @property
+    def url(self) -> str: ...
+    @property
+    def binding(self) -> str: ...
+
+
+class Arrived(Protocol):
+    @property
+    def person(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+    @property
+    def after(self) -> str: ...
+
+
+class Oidc(Protocol):
+    """Identity providers. `providers` are name and label of each."""
+
+    @property
+    def providers(self) -> Sequence[tuple[str, str]]: ...
+
+    async def begin(self, name: str, redirect: str, after: str) -> Started:
+        """Raises `Unauthenticated` when the provider is not known or can't be reached."""
+        ...
+
+    async def finish(self, name: str, answer: Mapping[str, str], binding: str) -> Arrived:
+        """Raises `Unauthenticated`."""
+        ...
+
+
 Timeline = Callable[[RequestId], Awaitable[Sequence[Entry]]]
 """Everything that the audit holds about one request, oldest first."""
 

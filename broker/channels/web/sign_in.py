@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from litestar import Response, get, post
+from litestar.datastructures import Cookie
 from litestar.params import FromPath
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web
+from broker.channels.web.ports import SignedIn
 from broker.channels.web.visitors import AnyRequest, fields, on_loopback, posted, safe_path, sign_in_path
 from broker.domain.events import Noted
 from broker.errors import Unauthenticated
@@ -17,7 +21,7 @@ async def sign_in_page(request: AnyRequest) -> Response[str]:
     """Where a visitor without a session ends up: a place to paste the code of a link."""
     web = Web.of(request)
     after = safe_path(request.query_params.get("after", "/"))
-    return web.page(request, "sign_in.html", after=after, wrong="")
+    return _page(request, web, after)
 
 
 @get("/sign-in/{secret:str}", include_in_schema=False)
@@ -27,7 +31,7 @@ async def link_page(request: AnyRequest, secret: FromPath[str]) -> Response[str]
     try:
         link = await web.parts.links.look(secret)
     except Unauthenticated as error:
-        return web.page(request, "sign_in.html", status=401, after="/", wrong=f"{error.message[:1].upper()}{error.message[1:]}.")
+        return refused(request, web, error, "/")
     return web.page(request, "link.html", secret=secret, whom=web.people().person(link.person))
 
 
@@ -41,16 +45,12 @@ async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
     try:
         link = await web.parts.links.use(secret, loopback=on_loopback(request))
     except Unauthenticated as error:
-        return web.page(
-            request, "sign_in.html", status=401, after=after, wrong=f"{error.message[:1].upper()}{error.message[1:]}."
-        )
+        return refused(request, web, error, after)
     begun = await web.parts.sessions.start(
-        link.person, how="link", software=request.headers.get("user-agent", ""), address=_address(request),
+        link.person, how="link", software=request.headers.get("user-agent", ""), address=address_of(request),
         instead=web.jar.read(request),
     )  # fmt: skip
-    fact = {"how": "link", "session": begun.id, "address": _address(request)}
-    await web.parts.note(Noted(at=web.now(), what="person.signed_in", who=link.person, fields=fact))
-    return Redirect(after, status_code=303, cookies=[web.jar.set(begun.secret)])
+    return await welcome(request, web, begun, "link", after)
 
 
 @post("/sign-out", status_code=200, include_in_schema=False)
@@ -62,7 +62,24 @@ async def sign_out(request: AnyRequest) -> Redirect:
     return Redirect(sign_in_path("/"), status_code=303, cookies=[web.jar.clear()])
 
 
-def _address(request: AnyRequest) -> str:
+async def welcome(request: AnyRequest, web: Web, begun: SignedIn, how: str, after: str, *cookies: Cookie) -> Redirect:
+    """Hand the session's cookie to the browser, and note who came."""
+    fact = {"how": how, "session": begun.id, "address": address_of(request)}
+    await web.parts.note(Noted(at=web.now(), what="person.signed_in", who=begun.person, fields=fact))
+    return Redirect(after, status_code=303, cookies=[web.jar.set(begun.secret), *cookies])
+
+
+def refused(request: AnyRequest, web: Web, error: Unauthenticated, after: str) -> Response[str]:
+    """The sign-in page, with what stood in the way."""
+    return _page(request, web, after, f"{error.message[:1].upper()}{error.message[1:]}.", 401)
+
+
+def _page(request: AnyRequest, web: Web, after: str, wrong: str = "", status: int = 200) -> Response[str]:
+    providers = [(name, label, f"/sign-in/with/{quote(name)}?after={quote(after)}") for name, label in web.parts.oidc.providers]
+    return web.page(request, "sign_in.html", status=status, after=after, wrong=wrong, providers=providers)
+
+
+def address_of(request: AnyRequest) -> str:
     return request.client.host if request.client else ""
 
 

@@ -31,6 +31,7 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason, RequireApproval, Requirement, RuleApproval, Severity
 from broker.domain.people import Group, People, Person
 from broker.domain.requests import ApprovalRequest, Origin, RequestState
+from broker.identity.oidc import Oidc
 from broker.identity.passkeys import Passkeys
 from broker.identity.people import PersonTokens, Scope, SignInLinks
 from broker.identity.sessions import Sessions
@@ -170,7 +171,8 @@ async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
     given: dict[str, Any] = {
         "desk": desk, "requests": store.requests, "changes": store.changes, "policies": policies, "health": store.health,
         "sessions": sessions, "links": links, "tokens": tokens,
-        "passkeys": Passkeys(store.credentials, clock=clock), "timeline": store.audit.about,
+        "passkeys": Passkeys(store.credentials, clock=clock),
+        "oidc": Oidc((), store.credentials, clock=clock), "timeline": store.audit.about,
         "audit": store.audit, "note": store.audit.append,
         "problems": lambda: policies.problems, "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
