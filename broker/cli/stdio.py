@@ -1,0 +1,78 @@
+"""`broker stdio SERVER`: lets a client that only speaks stdio use a server behind the broker."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+
+def add(commands: argparse._SubParsersAction[Any]) -> None:
+    """Add `stdio`."""
+    parser = commands.add_parser("stdio", help="lets a stdio-only client in: reads BROKER_URL and BROKER_TOKEN")
+    parser.add_argument("server", metavar="SERVER", help="the server's name at the broker")
+    parser.add_argument("--url", default="", help="the broker's address, instead of BROKER_URL")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Pump until the client closes its side. Raises `ConfigInvalid`."""
+    import anyio  # noqa: PLC0415 - the command line starts fast
+
+    from broker.errors import ConfigInvalid  # noqa: PLC0415
+
+    url = args.url or os.environ.get("BROKER_URL", "http://127.0.0.1:8450")
+    token = os.environ.get("BROKER_TOKEN", "")
+    if not token:
+        raise ConfigInvalid("BROKER_TOKEN is not set: it has to hold a token of `broker agents add`")
+    anyio.run(pumped, f"{url.rstrip('/')}/mcp/{args.server}", token)
+    return 0
+
+
+async def pumped(url: str, token: str) -> None:
+    """Pump between this process's own pipes and one endpoint of the broker."""
+    import aiohttp  # noqa: PLC0415
+
+    from broker.cli.pump import Pump  # noqa: PLC0415
+
+    patient = aiohttp.ClientTimeout(total=None, sock_connect=10)
+    connector = aiohttp.TCPConnector(limit=0)
+    headers = {"authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=patient, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+    ) as http:
+        write = own_stdout()
+        await Pump(http, url, write).run(stdin_lines())
+
+
+async def stdin_lines() -> AsyncIterator[bytes]:
+    """The lines of standard input, as they come."""
+    import anyio  # noqa: PLC0415
+
+    async with anyio.wrap_file(sys.stdin.buffer) as stdin:
+        async for line in stdin:
+            yield line
+
+
+def own_stdout() -> Any:
+    """Take standard output for the protocol alone: whatever else is printed in this process goes to standard error."""
+    import anyio  # noqa: PLC0415
+
+    sys.stdout.flush()
+    kept = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    lock = anyio.Lock()
+
+    async def write(line: bytes) -> None:
+        async with lock:
+            await anyio.to_thread.run_sync(_whole, kept, line)
+
+    return write
+
+
+def _whole(file: Any, line: bytes) -> None:
+    view = memoryview(line)
+    while view:
+        view = view[file.write(view) :]
