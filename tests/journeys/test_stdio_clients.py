@@ -153,6 +153,7 @@ def told(error: BaseException) -> str:
     return error.error.message if isinstance(error, MCPError) else str(error)
 
 
+@pytest.mark.slow
 async def test_a_broker_that_comes_back_is_spoken_to_again(bench: Bench) -> None:
     with bench.here.broker() as first:
         port = int(first.url.rpartition(":")[2])
