@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -158,8 +159,8 @@ async def site(store: Store) -> AsyncIterator[Site]:
 
 
 @asynccontextmanager
-async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
-    """Serve a web app over a store. `changed` replaces parts."""
+async def served(store: Store, bound: socket.socket | None = None, **changed: Any) -> AsyncIterator[Site]:
+    """Serve a web app over a store, on a socket that is bound already or a fresh one. `changed` replaces parts."""
     policies, ahead = Policies(), [timedelta()]
 
     def clock() -> datetime:
@@ -178,7 +179,7 @@ async def served(store: Store, **changed: Any) -> AsyncIterator[Site]:
     }  # fmt: skip
     parts = WebParts(**given | changed)
     app = web_app(parts)
-    listener = listening("127.0.0.1", 0)
+    listener = bound or listening("127.0.0.1", 0)
     front = server(secured(app, https=parts.public_url.startswith("https://")), parts.closing)
     async with AsyncExitStack() as closing:
         await closing.enter_async_context(app.lifespan())
