@@ -75,6 +75,8 @@ def server(app: ASGIApp, stopping: asyncio.Event, protocol: type[asyncio.Protoco
         log_config=None,
         access_log=False,
         server_header=False,
+        date_header=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=GRACEFUL,
         timeout_keep_alive=75,
         backlog=4096,
