@@ -43,8 +43,8 @@ class _Entry(msgspec.Struct, frozen=True, eq=False):
         return node
 
 
-def build(files: Files, environment_name: str) -> Built:
-    """Return everything; what is wrong is on the sheets, and then the result is not to be used."""
+def build(files: Files, environment_name: str) -> Built | None:
+    """Return everything, or None where something is wrong: it is on the sheets then."""
     consts = {name: entry.value for name, entry in _once(files, "consts").items()}
     counters = {name: _counter(name, entry.value) for name, entry in _once(files, "counters").items()}
     types = {**dict.fromkeys(_written(files, "consts"), "any"), **{name: type_word(value) for name, value in consts.items()}}
@@ -56,12 +56,15 @@ def build(files: Files, environment_name: str) -> Built:
     ids = frozenset(read.get("id") for _, read in _entries(files, "rules") if "id" in read.values)
     builder = RuleBuilder(writer, defaults, _written(files, "counters"), ids)
     rules, exemptions = builder.exempted(_rules(files, builder), _entries(files, "exceptions"))
+    people, servers = _people(files), _servers(files)
+    if any(sheet.problems for sheet, _ in files):
+        return None
     made = RuleSet(
         rules=rules, defaults=defaults, consts=consts, counters=counters, exemptions=exemptions, snippets=snippets,
         environment=environment_name, places=_places(files), vocabulary=vocabulary,
         engine=environment(vocabulary), candidates=index(rules, counters),
     )  # fmt: skip
-    return Built(_people(files), _servers(files), made)
+    return Built(people, servers, made)
 
 
 def _places(files: Files) -> dict[str, str]:

@@ -178,7 +178,7 @@ class RuleBuilder:
             elif rule.effect is RuleEffect.ALLOW:
                 sheet.wrong(read.at("rules"), f"`{name}` allows: an exception takes away what asks or denies", "leave it out")
         when = self._condition(read, "when", sheet)
-        if not {"id", "rules", "when", "expires", "owner"} <= read.values.keys():
+        if when is BAD or not {"id", "rules", "when", "expires", "owner"} <= read.values.keys():
             return BAD
         return Exemption(
             id=read.get("id"), rules=read.get("rules"), when=when, expires=read.get("expires"),

@@ -59,7 +59,7 @@ def compose(contents: dict[str, bytes], *, environment: str = "") -> Policy:
             reads.append((sheet, read))
     made = build(reads, environment)
     problems = {problem: None for sheet, _ in sheets for problem in sheet.problems}
-    if problems:
+    if problems or made is None:
         raise PolicyInvalid(tuple(sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))))
     return Policy(digest=digest(contents), people=made.people, servers=made.servers, compiled=made.rules)
 

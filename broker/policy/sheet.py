@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
+from broker.domain.text import clipped
 from broker.policy.model import Problem
 from broker.policy.nodes import Document, Node, Place
 
@@ -18,7 +19,7 @@ class Sheet:
         self.problems: list[Problem] = list(document.problems)
 
     def wrong(self, place: Place, message: str, mend: str = "") -> Bad:
-        self.problems.append(Problem(self.document.file, place.line, place.column, message, mend))
+        self.problems.append(Problem(self.document.file, place.line, place.column, clipped(message, 600), mend))
         return BAD
 
 
