@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import msgspec
 
 from broker.audit.chain import Seal
+from broker.channels.slack.troubles import Troubles
 from broker.domain.people import People
 from broker.errors import BrokerError, PolicyInvalid
 from broker.policy.model import Policy
@@ -79,6 +80,9 @@ async def store_findings(store: Store) -> list[Finding]:
     for delivery, why in await store.outbox.dead(20):
         told = f"{delivery.request} was given up after {delivery.attempts} tries: {why}"
         found.append(Finding(Level.WARNING, "deliveries", told, "mend the channel; people see the request on the page"))
+    for trouble in await Troubles(store.slack.troubles, store.clock).all():
+        told = f"{trouble.place}: {trouble.reason}, {trouble.count} times since {trouble.since:%Y-%m-%d %H:%M} UTC"
+        found.append(Finding(Level.WARNING, "slack", told, trouble.mend))
     return found
 
 

@@ -45,7 +45,7 @@ VALUES = st.recursive(
 DOCUMENTS = st.dictionaries(TEXT, VALUES, max_size=6)
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(arguments=DOCUMENTS, title=TEXT, stated=TEXT)
 def test_the_card_stays_within_slacks_limits_and_parses_nothing(arguments: dict[str, Any], title: str, stated: str) -> None:
     keeps_every_promise(arguments, title, stated)
@@ -90,7 +90,7 @@ def within_limits(parts: list[dict[str, Any]]) -> None:
     assert sum(len(text) for text, _ in leaves(parts)) < 13_000
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(arguments=DOCUMENTS)
 def test_the_details_stay_within_slacks_limits(arguments: dict[str, Any]) -> None:
     view = details(a_request(arguments=arguments), FACE)
