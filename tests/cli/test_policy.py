@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
+import anyio
 import pytest
+from msgspec import structs
 
 from broker.cli.main import main
+from broker.domain.requests import Change
+from broker.policy.load import compose
+from broker.store.open import open_store
+from broker.versions import Versions
+from tests.conftest import empty
+from tests.fakes.samples import draft
 
 RULES = """\
 groups: {leads: [a@example.com, b@example.com]}
@@ -151,3 +160,40 @@ def test_schema_prints_a_json_schema(capsys: pytest.CaptureFixture[str], what: s
 
 def test_without_a_folder_the_shipped_policies_are_meant(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "test", "--min-coverage", "100")[0] == 0
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_explain_shows_a_past_request_by_the_policy_of_its_day(
+    folder: Path, capsys: pytest.CaptureFixture[str], embedded_store: str, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    monkeypatch.setenv("BROKER_POLICIES", str(folder))
+    monkeypatch.setenv("BROKER_REDIS_URL", embedded_store)
+    monkeypatch.setenv("BROKER_DATA", str(folder / "data"))
+    old = {"rules.yaml": RULES.replace("id: large", "id: old-large").encode()}
+    if kept:
+        Versions(folder / "data" / "policies").keep(old)
+
+    async def park() -> str:
+        await empty(embedded_store)
+        async with open_store(embedded_store, data=folder / "data", broker_id="broker-1") as store:
+            make = draft(server="shop", tool="refund", arguments={"amount": 400})
+
+            def parked(now: datetime) -> Change:
+                change = make(now)
+                return Change(structs.replace(change.after, policy=compose(old).digest), change.event)
+
+            request, _ = await store.requests.open("join", parked)
+            return request.id
+
+    status, out, err = run(capsys, "explain", "--request", anyio.run(park))
+    assert (status, out.splitlines()[0]) == (0, f"require_approval by {'old-large' if kept else 'large'}")
+    assert ("was not kept" in err) is not kept
+
+
+def test_explain_of_a_request_that_does_not_exist_ends_with_status_2(
+    folder: Path, capsys: pytest.CaptureFixture[str], embedded_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_POLICIES", str(folder))
+    monkeypatch.setenv("BROKER_REDIS_URL", embedded_store)
+    monkeypatch.setenv("BROKER_DATA", str(folder / "data"))
+    assert run(capsys, "explain", "--request", "apr_0_nothing")[0] == 2

@@ -7,6 +7,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 
@@ -160,3 +161,29 @@ def test_every_shipped_file_names_its_schema(folder: Path) -> None:
 @pytest.mark.parametrize(("name", "schema"), [("policy", policy_schema()), ("tests", schema_of_tests())])
 def test_the_shipped_schemas_are_those_of_the_grammar(name: str, schema: dict[str, Any]) -> None:
     assert msgspec.json.decode((ROOT / "schema" / f"{name}.schema.json").read_bytes()) == schema
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
+def test_every_shipped_file_fits_its_schema(folder: Path) -> None:
+    for path in folder.glob("*.yaml"):
+        schema = schema_of_tests() if path.name.endswith(".test.yaml") else policy_schema()
+        document = nodes.read(path.name, path.read_bytes())
+        assert document.root is not None
+        errors = jsonschema.Draft202012Validator(schema).iter_errors(Anything().read(document.root, Sheet(document)))
+        assert [error.message for error in errors] == []
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"rules": [{"id": "aa"}]},
+        {"rules": [{"id": "aa", "effect": "denied"}]},
+        {"rules": [{"id": "aa", "effect": "deny", "wen": "true"}]},
+        {"consts": {"1x": 1}},
+        {"servers": {"a": {"tools": {"t": {"readOnly": True}}}}},
+    ],
+)
+def test_the_schema_refuses_what_the_loader_refuses(document: dict[str, Any]) -> None:
+    assert not jsonschema.Draft202012Validator(policy_schema()).is_valid(document)
+    with pytest.raises(PolicyInvalid):
+        compose({"a.yaml": msgspec.json.encode(document)})
