@@ -29,6 +29,7 @@ from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
+from broker.checkup import examined
 from broker.data_keys import data_keys
 from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
@@ -170,7 +171,7 @@ async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: O
         lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
-        body_limit=ground.settings.body_limit,
+        body_limit=ground.settings.body_limit, kept=ground.settings.keep_answers,
         challenge=challenge(ground.settings.public_url, ground.settings.issuers),
     )  # fmt: skip
     ground.rooms.push_async_callback(gateway.close)
@@ -218,12 +219,17 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
 
 async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
     store, policies, settings = ground.store, ground.policies, ground.settings
+
+    async def opening() -> Store:
+        return store
+
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, timeline=store.audit.about, audit=store.audit, history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
-        problems=lambda: policies.problems, clock=now, templates=shipped("templates"),
+        problems=lambda: policies.problems, checkup=lambda: examined(settings, policies, opening), clock=now,
+        policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
     )  # fmt: skip
     app = web_app(parts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import structlog
@@ -14,17 +14,28 @@ from broker.domain.servers import Server
 from broker.errors import BrokerError, Malformed, Unauthenticated, UnknownServer
 from broker.gateway.calls import Calls
 from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, encoded, parsed
-from broker.gateway.eras import HANDSHAKE, check_headers, check_method, client_of, may_pass, without_tasks
+from broker.gateway.eras import (
+    HANDSHAKE,
+    MODERN,
+    TASK_REQUESTS,
+    check_headers,
+    check_method,
+    client_of,
+    may_pass,
+    takes_tasks,
+    without_tasks,
+)
 from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from broker.gateway.heads import Head, check_host, check_media, head_of
 from broker.gateway.holding import Attendances, Hold
-from broker.gateway.lists import Edit, tools_shown
+from broker.gateway.lists import Edit, tools_shown, with_our_tasks
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
 from broker.gateway.ports import Authenticate, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
 from broker.gateway.streams import Sessions, listened
+from broker.gateway.tasks import Tasks
 from broker.gateway.visits import Visit
 from broker.gateway.voices import USUAL_PACE, Pace
 
@@ -39,13 +50,14 @@ class Gateway:
 
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
-    `WWW-Authenticate`.
+    `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
         self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
+        kept: timedelta = timedelta(minutes=15),
     ) -> None:  # fmt: skip
         self._authenticate = authenticate
         self._catalogue = catalogue
@@ -59,9 +71,10 @@ class Gateway:
         self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
         self._lasting: set[Exchange] = set()
+        self._tasks = Tasks(self._attendances, clock, kept)
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
-            parking=self._sessions.parked,
+            parking=self._sessions.parked, begun=self._tasks.begun,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -138,7 +151,8 @@ class Gateway:
         name, release = client_of(message)
         if name and not session:
             caller = msgspec.structs.replace(caller, client=name, client_version=release)
-        visit = Visit(exchange, head, server, caller, message, version, session)
+        tasks = version == MODERN and takes_tasks(message)
+        visit = Visit(exchange, head, server, caller, message, version, session, tasks)
         if message.request:
             check_method(version, message, server.methods)
             without_tasks(message)
@@ -154,7 +168,9 @@ class Gateway:
         if method == "tools/call":
             return await self._calls.answer(visit)
         client = (visit.caller.client, visit.caller.client_version)
-        if method == "subscriptions/listen":
+        if method in TASK_REQUESTS and visit.modern:
+            await self._tasks.answer(visit)
+        elif method == "subscriptions/listen":
             with self._lasts(visit.exchange):
                 await self._passing.post(visit, visit.headers(), patient=True)
         else:
@@ -162,7 +178,9 @@ class Gateway:
         return None
 
     def _edit(self, visit: Visit) -> Edit | None:
-        if visit.message.method in ("initialize", "server/discover"):
+        if visit.message.method == "server/discover":
+            return with_our_tasks
+        if visit.message.method == "initialize":
             return tasks_taken_out
         return self._shown(visit) if visit.message.method == "tools/list" else None
 

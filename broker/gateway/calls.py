@@ -23,7 +23,7 @@ from broker.gateway.ports import Judge, Schemas
 from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
 from broker.gateway.sessions import Place, Seals
 from broker.gateway.visits import Visit
-from broker.gateway.voices import Manner, Pace, Voice
+from broker.gateway.voices import Manner, Pace, Pending, Voice
 
 # Waits that one caller may have open by the waiting tool.
 MOST_WAITS = 8
@@ -38,7 +38,7 @@ class Calls:
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
-        hold: float, pace: Pace, parking: Parking,
+        hold: float, pace: Pace, parking: Parking, begun: Pending,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._passing = passing
@@ -49,6 +49,7 @@ class Calls:
         self._hold = hold
         self._pace = pace
         self._parking = parking
+        self._begun = begun
         self._waits: Counter[str] = Counter()
 
     async def answer(self, visit: Visit) -> Hold | None:
@@ -77,6 +78,8 @@ class Calls:
                 await self._replied(visit, Reply(refused(verdict)))
             case Parked():
                 self._parking(visit, verdict.request)
+                if visit.tasks:
+                    return self._briefly(visit, verdict.request, joined=verdict.joined)
                 return self._held(visit, verdict.request, joined=verdict.joined, within=self._hold)
             case _:
                 assert_never(verdict)
@@ -108,6 +111,12 @@ class Calls:
         voice = Voice(rpc_id, token if isinstance(token, int | str) else None, first=_first(visit, request))
         call = (visit.caller.principal, visit.upstream_session, rpc_id) if visit.upstream_session else None
         return Hold(visit.exchange, request, voice, manner, joined=joined, call=call, let_go=let_go)
+
+    def _briefly(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
+        """Hold a client that takes tasks for a moment: what ends sooner needs no task."""
+        manner = Manner(within=self._pace.commit_after, pace=self._pace, modern=True, streams=False, pending=self._begun)
+        rpc_id = visit.message.id
+        return Hold(visit.exchange, request, Voice(rpc_id, None, first=False), manner, joined=joined)
 
     async def resumed(self, visit: Visit, place: Place) -> Hold:
         """Hold a caller that came back by `GET` to the place where it waited. Raises `UnknownRequest`."""

@@ -35,13 +35,15 @@ TASKS = "io.modelcontextprotocol/tasks"
 _BOTH = frozenset(
     ("completion/complete", "prompts/get", "prompts/list", "resources/list", "resources/read", "resources/templates/list")
 ) | {"tools/call", "tools/list"}
-MODERN_REQUESTS = _BOTH | {"server/discover", "subscriptions/listen"}
+# Of the extension (its specification of 2026-07-28); nothing else of the older tasks is spoken.
+TASK_REQUESTS = frozenset(("tasks/get", "tasks/update", "tasks/cancel"))
+MODERN_REQUESTS = _BOTH | TASK_REQUESTS | {"server/discover", "subscriptions/listen"}
 HANDSHAKE_REQUESTS = _BOTH | {"initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"}
 HANDSHAKE_NOTIFICATIONS = frozenset(
     f"notifications/{name}" for name in ("initialized", "cancelled", "progress", "roots/list_changed")
 )
 # The member of `params` that `Mcp-Name` mirrors.
-_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
+_NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", **dict.fromkeys(TASK_REQUESTS, "taskId")}
 
 _WRAPPED = re.compile(r"=\?base64\?(.*)\?=")
 
@@ -78,6 +80,13 @@ def client_of(message: Message) -> tuple[str, str]:
     if not isinstance(told, dict):
         return "", ""
     return _short(told.get("name")), _short(told.get("version"))
+
+
+def takes_tasks(message: Message) -> bool:
+    """Does this request declare the tasks extension? It holds for this one alone: capabilities come with each request."""
+    declared = message.meta.get(CAPABILITIES_KEY)
+    extensions = declared.get("extensions") if isinstance(declared, dict) else None
+    return isinstance(extensions, dict) and isinstance(extensions.get(TASKS), dict)
 
 
 def without_tasks(message: Message) -> None:

@@ -67,10 +67,14 @@ class Attendances:
         del self._holds[request_id]
         if request_id in self._delivered:
             self._delivered.discard(request_id)
-            try:
-                await self.desk.delivered(request_id)
-            except BrokerError as error:
-                log.warning("gateway.delivery_not_noted", request=request_id, code=error.code)
+            await self.note_delivery(request_id)
+
+    async def note_delivery(self, request_id: RequestId) -> None:
+        """Say that the agent has its answer; where it can't be said, the answer may be fetched again by the same call."""
+        try:
+            await self.desk.delivered(request_id)
+        except BrokerError as error:
+            log.warning("gateway.delivery_not_noted", request=request_id, code=error.code)
 
     def drain(self) -> None:
         """Answer PENDING to everybody who waits, and to whoever comes."""
@@ -151,7 +155,7 @@ class Hold:
             if outcome is None:
                 await self._end_silently()
                 return False
-            return await self._answer(told(outcome, now=clock())) and not isinstance(outcome, StillPending)
+            return await self._answer(self._told(outcome, clock())) and not isinstance(outcome, StillPending)
         finally:
             ending.cancel()
             leaving.cancel()
@@ -234,6 +238,11 @@ class Hold:
         away = ending.cancelled() or isinstance(ending.exception(), StoreUnavailable)
         outcome = outcome_of(self.request, None) if away and self.request.state.open else ending.result()
         return outcome if isinstance(outcome, Gone) else msgspec.structs.replace(outcome, joined=self._joined)
+
+    def _told(self, outcome: Outcome, now: datetime) -> Reply:
+        if isinstance(outcome, StillPending) and self._manner.pending is not None:
+            return self._manner.pending(self.request, outcome, now)
+        return told(outcome, now=now)
 
     async def _answer(self, reply: Reply) -> bool:
         """Write the answer. Returns whether the client was there to read it."""

@@ -62,12 +62,22 @@ def tools_shown(server: str, shows: Callable[[str], bool], *, modern: bool) -> E
 
 
 def without_tasks(result: Json) -> Json:
-    """The edit of `initialize` and `server/discover`."""
+    """The edit of `initialize`: the older era has no tasks here."""
     capabilities = result.get("capabilities")
     if isinstance(capabilities, dict):
         capabilities.pop("tasks", None)
         if isinstance(extensions := capabilities.get("extensions"), dict):
             extensions.pop(TASKS, None)
+    return result
+
+
+def with_our_tasks(result: Json) -> Json:
+    """The edit of `server/discover`: tasks are offered, and they are the broker's own."""
+    result = without_tasks(result)
+    capabilities = result.get("capabilities")
+    if isinstance(capabilities, dict):
+        extensions = capabilities.get("extensions")
+        capabilities["extensions"] = {**(extensions if isinstance(extensions, dict) else {}), TASKS: {}}
     return result
 
 

@@ -44,6 +44,10 @@ class Waiting(Protocol):
 
     async def delivered(self, request_id: RequestId) -> None: ...
 
+    async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
+        """Raises `AlreadyResolved` once it runs or has ended, `UnknownRequest` as `fetched`."""
+        ...
+
 
 class Lines(Protocol):
     """The releaser's side for callers whose stream is open here."""

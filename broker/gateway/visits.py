@@ -20,7 +20,10 @@ _TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class Visit(msgspec.Struct, frozen=True):
-    """Everything that is known once head and body agree. `session` is None outside a session of the older era."""
+    """Everything that is known once head and body agree. `session` is None outside a session of the older era.
+
+    `tasks`: the client declared the tasks extension for this request.
+    """
 
     exchange: Exchange
     head: Head
@@ -29,6 +32,7 @@ class Visit(msgspec.Struct, frozen=True):
     message: Message
     version: str
     session: Session | None = None
+    tasks: bool = False
 
     @property
     def modern(self) -> bool:

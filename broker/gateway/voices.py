@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
+from broker.domain.outcomes import StillPending
+from broker.domain.requests import ApprovalRequest
 from broker.gateway.envelope import RpcId
+from broker.gateway.results import Reply
 
 # Waiting moves progress by this much each time: far less than any step of an upstream, whose own progress is added later.
 STEP = 0.001
@@ -22,11 +27,15 @@ class Pace(msgspec.Struct, frozen=True):
 USUAL_PACE = Pace()
 
 
+Pending = Callable[[ApprovalRequest, StillPending, datetime], Reply]
+
+
 class Manner(msgspec.Struct, frozen=True):
     """How a caller is held: for `within` seconds.
 
     `event_id` is ours, so that an older client can come back; empty where it can't.
     `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
+    `pending` makes what is answered when the end has not come; None says PENDING to the model.
     """
 
     within: float
@@ -35,6 +44,7 @@ class Manner(msgspec.Struct, frozen=True):
     streams: bool = True
     event_id: str = ""
     primes: bool = False
+    pending: Pending | None = None
 
 
 class Voice:

@@ -66,7 +66,7 @@ async def test_methods_outside_the_table_are_unknown_unless_the_catalogue_lists_
     scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient
 ) -> None:
     url = scripted.mcp("scripted")
-    for method in ("ping", "initialize", "logging/setLevel", "tasks/get", "tools\\call", "TOOLS/CALL", "x/y"):
+    for method in ("ping", "initialize", "logging/setLevel", "tasks/list", "tasks/result", "tools\\call", "TOOLS/CALL", "x/y"):
         response = await post(http, url, modern(method))
         assert (response.status_code, response.json()["error"]["code"]) == (404, -32601), method
     session = await begun(http, url)

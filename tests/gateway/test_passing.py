@@ -195,14 +195,17 @@ async def test_a_list_in_a_stream_carries_no_event_id(scripted: Rig, upstream: U
     assert "id:" not in response.text
 
 
-async def test_an_upstreams_tasks_are_taken_out_of_what_it_says_it_can_do(
+async def test_tasks_that_are_offered_are_the_brokers_and_an_upstream_hears_of_none(
     scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient
 ) -> None:
     url = scripted.mcp("scripted")
     declared = {"extensions": {"io.modelcontextprotocol/tasks": {}, "com.example/other": {}}}
     message = modern("server/discover", **{"io.modelcontextprotocol/clientCapabilities": declared})
     result = (await post(http, url, message)).json()["result"]
-    assert result["capabilities"] == {"tools": {}, "extensions": {"com.example/other": {}}}
+    assert result["capabilities"] == {
+        "tools": {},
+        "extensions": {"com.example/other": {}, "io.modelcontextprotocol/tasks": {}},
+    }
     [seen] = upstream.of("server/discover")
     assert seen.message is not None
     told = seen.message["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]

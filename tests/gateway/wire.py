@@ -32,7 +32,8 @@ async def post(http: httpx2.AsyncClient, url: str, message: Any, **headers: str)
     body = message if isinstance(message, bytes) else json.dumps(message).encode()
     told = json.loads(body) if not isinstance(message, bytes) else {}
     extra = {key.replace("_", "-"): value for key, value in headers.items()}
-    fit = head(told.get("method", "tools/call"), str(told.get("params", {}).get("name", "")))
+    params = told.get("params", {})
+    fit = head(told.get("method", "tools/call"), str(params.get("name", params.get("taskId", ""))))
     return await http.post(url, content=body, headers={**fit, **extra})
 
 

@@ -117,9 +117,11 @@ async def test_no_tool_and_no_method_decides(scene: Scene) -> None:
     async with Agent(scene.mcp(), scene.town.mallory) as agent:
         tools = await agent.ask("tools/list", {})
         assert {tool["name"] for tool in tools["tools"]} == {"balance", "transfer", "approval_wait"}
-        for method in ("requests/review", "approval/approve", "tasks/update", "broker/release"):
+        for method in ("requests/review", "approval/approve", "tasks/approve", "broker/release"):
             answer = await agent.ask(method, {"request_id": scene.pending["id"], "verdict": "approve"})
             assert answer["error"]["code"] == -32601
+        answer = await agent.ask("tasks/update", {"request_id": scene.pending["id"], "inputResponses": {"verdict": "approve"}})
+        assert answer["error"]["code"] == -32021
         for tool in ("approval_approve", "approval_release"):
             assert code_of(await agent.call(tool, {"request_id": scene.pending["id"]})) == "denied"
     assert scene.moved() == 0
