@@ -71,6 +71,7 @@ class Settings(BaseSettings):
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
     oauth_issuers: tuple[TokenIssuer, ...] = Field((), description="issuers of access tokens for agents, beside our own")
     sign_in: tuple[SignInProvider, ...] = Field((), description="identity providers (OpenID Connect) that sign people in")
+    observers: tuple[str, ...] = Field((), description="groups whose members see every request")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
     hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held open before PENDING")

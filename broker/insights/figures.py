@@ -66,7 +66,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 def figures(entries: Iterable[Entry]) -> Figures:
     """Return the figures of a run of audit entries. A request whose opening lies before the run counts by day only."""
-    tally = _Tally()
+    tally = Tally()
     for entry in entries:
         tally.take(entry)
     return tally.figures()
@@ -78,7 +78,9 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
-class _Tally:
+class Tally:
+    """Figures that grow entry by entry: `take` each once, in order."""
+
     def __init__(self) -> None:
         self._days: dict[date, Counter[str]] = defaultdict(Counter)
         self._rules: dict[str, Counter[str]] = defaultdict(Counter)

@@ -11,7 +11,21 @@ from litestar.exceptions import HTTPException
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
-from broker.channels.web import account, api, failures, files, history, inbox, live, request_page, sign_in, sign_in_oidc
+from broker.channels.web import (
+    account,
+    api,
+    failures,
+    files,
+    health_page,
+    history,
+    inbox,
+    insights_page,
+    live,
+    policy_page,
+    request_page,
+    sign_in,
+    sign_in_oidc,
+)
 from broker.channels.web.parts import Web, WebParts
 from broker.channels.web.visitors import SignInNeeded, Visitors
 from broker.errors import BrokerError
@@ -25,13 +39,13 @@ def web_app(parts: WebParts) -> Litestar:
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
-        async with web.board.running(), web.archivist.running():
+        async with web.board.running(), web.archivist.running(), web.bookkeeper.running():
             yield
 
     return Litestar(
         [
             *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES,
-            *account.ROUTES, files.static_file, api.Api,
+            *account.ROUTES, *insights_page.ROUTES, *policy_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

@@ -15,13 +15,15 @@ from broker.approvals.desk import Desk
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
+from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.pages import Pages
-from broker.channels.web.ports import Clock, Links, Note, Oidc, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.policy_tests import PolicyTests
+from broker.channels.web.ports import Checkup, Clock, Links, Note, Oidc, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
 from broker.channels.web.projection import Projection
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.domain.people import People, Reviewer
-from broker.errors import PolicyInvalid
+from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
 
 
@@ -30,7 +32,8 @@ class WebParts:
     """Everything that `web_app` is given. `templates` is the folder that holds web/ and static/.
 
     `mask_key` makes the fingerprints of redacted values. `public_url` is the address that people use, empty for the
-    loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None);
+    loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None),
+    `policy_folder` that of the policy's tests.
     `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
     streams end.
     """
@@ -49,12 +52,14 @@ class WebParts:
     audit: Audit
     note: Note
     problems: Problems
+    checkup: Checkup
     clock: Clock
     templates: Path
     mask_key: bytes
     public_url: str = ""
     observers: tuple[str, ...] = ()
     history: Path | None = None
+    policy_folder: Path | None = None
     encrypted: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -67,6 +72,8 @@ class Web:
         self.board = Board(parts.requests, parts.changes, mask_key=parts.mask_key, closing=parts.closing)
         self.projection = Projection(parts.history, mask_key=parts.mask_key, names_only=parts.encrypted)
         self.archivist = Archivist(self.projection, parts.requests, parts.audit, parts.changes)
+        self.bookkeeper = Bookkeeper(parts.audit, parts.clock)
+        self.tests = PolicyTests()
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
         self.uncovered = Uncovered()
@@ -86,6 +93,11 @@ class Web:
     def groups(self, who: SignedIn) -> tuple[str, ...]:
         """The groups of a person now."""
         return self.parts.desk.groups_of(reviewer(who))
+
+    def member(self, who: SignedIn) -> None:
+        """The pages about the whole broker are for people of its groups. Raises `Forbidden`."""
+        if not self.groups(who):
+            raise Forbidden("this page is for members of the groups that people.yaml names")
 
     def now(self) -> datetime:
         return self.parts.clock()

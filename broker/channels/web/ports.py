@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -173,6 +173,22 @@ class Oidc(Protocol):
         """Raises `Unauthenticated`."""
         ...
 
+
+class Finding(Protocol):
+    """What a check found. `level` is fine, warning or wrong."""
+
+    @property
+    def level(self) -> str: ...
+    @property
+    def about(self) -> str: ...
+    @property
+    def told(self) -> str: ...
+    @property
+    def mend(self) -> str: ...
+
+
+Checkup = Callable[[], AsyncIterator[Finding]]
+"""Everything that the broker finds right or wrong with itself, now."""
 
 Timeline = Callable[[RequestId], Awaitable[Sequence[Entry]]]
 """Everything that the audit holds about one request, oldest first."""

@@ -20,6 +20,7 @@ from typing import Any
 
 import anyio
 import httpx2
+import msgspec
 import pytest
 
 from broker.approvals.desk import Desk
@@ -51,6 +52,18 @@ PEOPLE = People(
 )  # fmt: skip
 
 REASONS = (Reason("refund-large", "refunds above 500", "payments.yaml:12"),)
+
+
+class Found(msgspec.Struct):
+    level: str
+    about: str
+    told: str
+    mend: str = ""
+
+
+async def checkup() -> AsyncIterator[Found]:
+    yield Found("fine", "store", "answers")
+    yield Found("warning", "deliveries", "one card was given up", "mend the channel")
 
 
 class Policies:
@@ -175,7 +188,8 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "passkeys": Passkeys(store.credentials, clock=clock),
         "oidc": Oidc((), store.credentials, clock=clock), "timeline": store.audit.about,
         "audit": store.audit, "note": store.audit.append,
-        "problems": lambda: policies.problems, "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
+        "problems": lambda: policies.problems, "checkup": checkup,
+        "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     parts = WebParts(**given | changed)
     app = web_app(parts)

@@ -32,7 +32,15 @@ async def some_requests(site: Site) -> dict[str, str]:
     await site.listed(ann, "Write a file")
     named = {"open": open_one, "hidden": hidden, "own": own, "done": done}
     pages = {name: f"/r/{request.id}" for name, request in named.items()}
-    return pages | {"inbox": "/", "empty": "/?q=nothing", "account": "/account", "missing": "/r/apr_0_x"}
+    return pages | {
+        "inbox": "/",
+        "empty": "/?q=nothing",
+        "account": "/account",
+        "history": "/history",
+        "health": "/health",
+        "insights": "/insights",
+        "missing": "/r/apr_0_x",
+    }
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,20 @@
+"""Health: what the broker itself finds wrong with the store, the policy, its channels and its seals."""
+
+from __future__ import annotations
+
+from litestar import Response, get
+
+from broker.channels.web.parts import Web
+from broker.channels.web.visitors import AnyRequest, visitor
+
+
+@get("/health", include_in_schema=False)
+async def health(request: AnyRequest) -> Response[str]:
+    web = Web.of(request)
+    web.member(visitor(request))
+    findings = [finding async for finding in web.parts.checkup()]
+    behind = await web.parts.audit.last() - await web.projection.place()
+    return web.page(request, "health.html", findings=findings, behind=behind, open=len(web.board.rows()))
+
+
+ROUTES = (health,)
