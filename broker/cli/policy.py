@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
+from broker.cli.policy_calls import bytes_of, from_file, from_request, from_words, past_requests
 from broker.errors import ConfigInvalid
 
 if TYPE_CHECKING:
-    from broker.domain.calls import ToolCall
     from broker.policy.findings import Finding
-    from broker.policy.model import Facts, Policy
+    from broker.policy.model import Policy
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -78,7 +77,8 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
 
 def _add_replay(verbs: argparse._SubParsersAction[Any]) -> None:
     replay = verbs.add_parser("replay", help="say what a policy would change about recorded calls")
-    replay.add_argument("recording", type=Path, metavar="FILE", help="recorded calls, JSON Lines")
+    told = "recorded calls, JSON Lines (the requests that the store keeps, if not given)"
+    replay.add_argument("recording", nargs="?", type=Path, metavar="FILE", help=told)
     replay.add_argument("--against", type=Path, metavar="FOLDER", help="compare with this policy, not with what was recorded")
     replay.add_argument("--examples", type=int, default=5, metavar="N", help="examples of each change (default 5)")
     replay.add_argument("--no-new-access", action="store_true", help="exit status 1 when anything gets looser")
@@ -116,7 +116,7 @@ def _check(args: argparse.Namespace) -> int:
     from broker.policy.findings import Level  # noqa: PLC0415
 
     folder, environment = _place(args)
-    definitions = msgspec.json.decode(_bytes(args.definitions)) if args.definitions else None
+    definitions = msgspec.json.decode(bytes_of(args.definitions)) if args.definitions else None
     findings = check(folder, args.today or datetime.now(UTC).date(), environment=environment, definitions=definitions)
     print(_printed(findings, args.format, str(folder)))
     fatal = (Level.ERROR, Level.WARNING) if args.strict else (Level.ERROR,)
@@ -155,91 +155,13 @@ def _explain(args: argparse.Namespace) -> int:
     from broker.policy.explain import explain, lines  # noqa: PLC0415
 
     if args.request:
-        policy, call, facts, groups = _past(args)
+        policy, asked = from_request(args.request)
     else:
         _, policy = _loaded(args)
-        call, facts, groups = _from_file(args) if args.call else _from_words(args, policy)
-    told = explain(policy, call, facts, groups)
+        asked = from_file(args.call) if args.call else from_words(args, policy)
+    told = explain(policy, *asked)
     print(_json(_plain(told)) if args.json else "\n".join(lines(told)))
     return 0
-
-
-def _from_words(args: argparse.Namespace, policy: Policy) -> tuple[ToolCall, Facts, tuple[str, ...] | None]:
-    import msgspec  # noqa: PLC0415
-
-    from broker.domain.calls import Caller, ToolCall  # noqa: PLC0415
-    from broker.policy.model import Facts  # noqa: PLC0415
-    from broker.policy.ruleset import ruleset  # noqa: PLC0415
-
-    if not args.server or not args.tool:
-        raise ConfigInvalid("say which call: SERVER TOOL JSON, --call FILE or --request ID")
-    try:
-        arguments = msgspec.json.decode(args.arguments)
-    except msgspec.DecodeError as error:
-        raise ConfigInvalid(f"the arguments are no JSON: {error}") from None
-    groups = tuple(filter(None, args.groups.split(","))) if args.groups is not None else None
-    caller = Caller(user=args.user, workload=args.workload, groups=groups or ())
-    call = ToolCall(args.server, args.tool, {"name": args.tool, "arguments": arguments}, caller)
-    counters = {**dict.fromkeys(ruleset(policy).counters, 0.0), **_sums(args.counter)}
-    return call, Facts(_moment(args.now), _listed(policy, call), None, counters), groups
-
-
-def _listed(policy: Policy, call: ToolCall) -> bool:
-    return call.server in policy.servers and call.tool in policy.servers[call.server].tools
-
-
-def _moment(given: datetime | None) -> datetime:
-    if given is None:
-        return datetime.now(UTC)
-    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
-
-
-def _sums(written: Iterable[str]) -> dict[str, float]:
-    pairs = [item.partition("=") for item in written]
-    try:
-        return {name: float(value) for name, _, value in pairs}
-    except ValueError:
-        raise ConfigInvalid("write --counter name=number") from None
-
-
-def _from_file(args: argparse.Namespace) -> tuple[ToolCall, Facts, tuple[str, ...] | None]:
-    import msgspec  # noqa: PLC0415
-
-    from broker.domain.servers import ToolDefinition  # noqa: PLC0415
-    from broker.policy.model import Facts  # noqa: PLC0415
-    from broker.policy.replay import Recorded  # noqa: PLC0415
-
-    try:
-        item = msgspec.json.decode(_bytes(args.call), type=Recorded)
-    except msgspec.DecodeError as error:
-        raise ConfigInvalid(f"{args.call} holds no recorded call: {error}") from None
-    call = item.call
-    definition = ToolDefinition(call.server, call.tool, item.definition) if item.definition is not None else None
-    return call, Facts(item.at, item.known, definition, item.counters), None
-
-
-def _past(args: argparse.Namespace) -> tuple[Policy, ToolCall, Facts, tuple[str, ...] | None]:
-    import anyio  # noqa: PLC0415
-
-    from broker.cli.credentials import office  # noqa: PLC0415
-    from broker.domain.requests import RequestId  # noqa: PLC0415
-    from broker.policy.model import Facts  # noqa: PLC0415
-    from broker.policy.ruleset import ruleset  # noqa: PLC0415
-    from broker.versions import Versions  # noqa: PLC0415
-
-    async def read() -> tuple[Policy, ToolCall, Facts, tuple[str, ...] | None]:
-        async with office() as here:
-            request = await here.store.requests.get(RequestId(args.request))
-            kept = Versions(here.settings.data.expanduser() / "policies")
-            policy = kept.read(request.policy, environment=here.settings.environment)
-            if policy is None:
-                print(f"the policy of that day ({request.policy[:19]}…) was not kept: this is today's", file=sys.stderr)
-                policy = here.policy
-            zeros = dict.fromkeys(ruleset(policy).counters, 0.0)
-            known = _listed(policy, request.call) and "unknown_tool" not in request.rules
-            return policy, request.call, Facts(request.opened_at, known, None, zeros), None
-
-    return anyio.run(read)
 
 
 # -- replay and schema ------------------------------------------------------------------------------------
@@ -251,15 +173,22 @@ def _replay(args: argparse.Namespace) -> int:
 
     _, after = _loaded(args)
     before = load(args.against, environment=args.env or "") if args.against else None
-    try:
-        with args.recording.open("rb") as recording:
+    if args.recording is None:
+        report = replay(past_requests(), after, before, examples=args.examples)
+    else:
+        with _opened(args.recording) as recording:
             report = replay(read(recording), after, before, examples=args.examples)
-    except OSError as error:
-        raise ConfigInvalid(f"{args.recording} can't be read: {error.strerror}") from None
     if args.json:
         args.json.write_text(_json(_plain(report)) + "\n")
     print("\n".join(lines(report)))
     return int(args.no_new_access and report.looser > 0)
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise ConfigInvalid(f"{path} can't be read: {error.strerror}") from None
 
 
 def _schema(args: argparse.Namespace) -> int:
@@ -267,13 +196,6 @@ def _schema(args: argparse.Namespace) -> int:
 
     print(_json(policy_schema() if args.what == "policy" else tests_schema()))
     return 0
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise ConfigInvalid(f"{path} can't be read: {error.strerror}") from None
 
 
 def _plain(value: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from broker.domain.calls import ToolCall
-from broker.domain.decisions import Decision, Effect, RequireApproval
+from broker.domain.decisions import ApprovalPlan, Decision, Effect, RequireApproval
 from broker.domain.servers import ToolDefinition
 from broker.policy.evaluate import counters_for, evaluate
 from broker.policy.model import Facts, Policy
@@ -152,11 +152,16 @@ def _judged(policy: Policy, item: Recorded, windows: Windows) -> Decision:
 def _told(decision: Decision) -> Was:
     if not isinstance(decision, RequireApproval):
         return Was(decision.effect.value, decision.rules)
+    return Was(decision.effect.value, decision.rules, asked_by(decision.plan), decision.plan.step_up)
+
+
+def asked_by(plan: ApprovalPlan) -> dict[str, int]:
+    """Return group -> how many of it, at most, one rule of the plan asks."""
     asked: dict[str, int] = {}
-    for ask in decision.plan.asks:
+    for ask in plan.asks:
         for need in ask.all_of:
             asked[need.group] = max(need.count, asked.get(need.group, 0))
-    return Was(decision.effect.value, decision.rules, asked, decision.plan.step_up)
+    return asked
 
 
 class _Book:
@@ -244,9 +249,7 @@ def _fewer(before: Was, after: Was) -> bool:
 
 def lines(report: Replay) -> Iterator[str]:
     """The report as lines of text."""
-    yield f"{report.calls} calls over {report.days:.1f} days" + (
-        f", {report.unreadable} unreadable" * bool(report.unreadable)
-    )
+    yield f"{report.calls} calls over {report.days:.1f} days" + (f", {report.unreadable} unreadable" * bool(report.unreadable))
     for before, row in sorted(report.matrix.items()):
         for after, count in sorted(row.items()):
             yield f"  {before:17} -> {after:17} {count:8}"

@@ -12,11 +12,12 @@ from msgspec import structs
 
 from broker.cli.main import main
 from broker.domain.requests import Change
+from broker.domain.reviews import Verdict
 from broker.policy.load import compose
 from broker.store.open import open_store
 from broker.versions import Versions
 from tests.conftest import empty
-from tests.fakes.samples import draft
+from tests.fakes.samples import Move, draft, review
 
 RULES = """\
 groups: {leads: [a@example.com, b@example.com]}
@@ -162,38 +163,58 @@ def test_without_a_folder_the_shipped_policies_are_meant(capsys: pytest.CaptureF
     assert run(capsys, "test", "--min-coverage", "100")[0] == 0
 
 
-@pytest.mark.parametrize("kept", [True, False])
-def test_explain_shows_a_past_request_by_the_policy_of_its_day(
-    folder: Path, capsys: pytest.CaptureFixture[str], embedded_store: str, monkeypatch: pytest.MonkeyPatch, kept: bool
-) -> None:
+@pytest.fixture
+def store(folder: Path, embedded_store: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The store that the broker of `folder` uses, empty."""
     monkeypatch.setenv("BROKER_POLICIES", str(folder))
     monkeypatch.setenv("BROKER_REDIS_URL", embedded_store)
     monkeypatch.setenv("BROKER_DATA", str(folder / "data"))
+    anyio.run(empty, embedded_store)
+    return embedded_store
+
+
+async def park(folder: Path, url: str, *, policy: str, moves: tuple[Move, ...] = ()) -> str:
+    """A refund of 400 that the policy with this digest asked about."""
+    async with open_store(url, data=folder / "data", broker_id="broker-1") as store:
+        make = draft(server="shop", tool="refund", arguments={"amount": 400}, group="leads")
+
+        def parked(now: datetime) -> Change:
+            change = make(now)
+            return Change(structs.replace(change.after, policy=policy), change.event)
+
+        request, _ = await store.requests.open("join", parked)
+        for move in moves:
+            await store.requests.update(request.id, move)
+        return request.id
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_explain_shows_a_past_request_by_the_policy_of_its_day(
+    folder: Path, capsys: pytest.CaptureFixture[str], store: str, kept: bool
+) -> None:
     old = {"rules.yaml": RULES.replace("id: large", "id: old-large").encode()}
     if kept:
         Versions(folder / "data" / "policies").keep(old)
-
-    async def park() -> str:
-        await empty(embedded_store)
-        async with open_store(embedded_store, data=folder / "data", broker_id="broker-1") as store:
-            make = draft(server="shop", tool="refund", arguments={"amount": 400})
-
-            def parked(now: datetime) -> Change:
-                change = make(now)
-                return Change(structs.replace(change.after, policy=compose(old).digest), change.event)
-
-            request, _ = await store.requests.open("join", parked)
-            return request.id
-
-    status, out, err = run(capsys, "explain", "--request", anyio.run(park))
+    request = anyio.run(lambda: park(folder, store, policy=compose(old).digest))
+    status, out, err = run(capsys, "explain", "--request", request)
     assert (status, out.splitlines()[0]) == (0, f"require_approval by {'old-large' if kept else 'large'}")
     assert ("was not kept" in err) is not kept
 
 
-def test_explain_of_a_request_that_does_not_exist_ends_with_status_2(
-    folder: Path, capsys: pytest.CaptureFixture[str], embedded_store: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BROKER_POLICIES", str(folder))
-    monkeypatch.setenv("BROKER_REDIS_URL", embedded_store)
-    monkeypatch.setenv("BROKER_DATA", str(folder / "data"))
+@pytest.mark.usefixtures("store")
+def test_explain_of_a_request_that_does_not_exist_ends_with_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, "explain", "--request", "apr_0_nothing")[0] == 2
+
+
+def test_replay_without_a_file_takes_the_requests_of_the_store(
+    folder: Path, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    rejected = review("a@example.com", Verdict.REJECT, groups=("leads",))
+    anyio.run(lambda: park(folder, store, policy="sha256:old", moves=(rejected,)))
+    status, out, _ = run(capsys, "replay", "--json", folder / "out.json")
+    assert (status, out.splitlines()[:2]) == (0, ["1 calls over 1.0 days", "  require_approval  -> require_approval         1"])
+    people = json.loads((folder / "out.json").read_text())["people"]["leads"]
+    assert (people["asks_a_day_before"], people["asks_a_day_after"], people["typical_wait"] >= 0) == (1.0, 1.0, True)
+    (folder / "rules.yaml").write_text(RULES.replace("<= 100", "<= 500").replace("> 100 ", "> 500 "))
+    status, out, _ = run(capsys, "replay", "--no-new-access")
+    assert (status, "rejected now passing: 1" in out) == (1, True)

@@ -1,0 +1,140 @@
+"""Where `broker policy` takes its calls from: the command line, a file, a past request, all past requests."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker.errors import ConfigInvalid
+
+if TYPE_CHECKING:
+    from broker.domain.calls import ToolCall
+    from broker.domain.requests import ApprovalRequest
+    from broker.policy.model import Facts, Policy
+    from broker.policy.replay import Recorded
+
+    Asked = tuple[ToolCall, Facts, tuple[str, ...] | None]
+    """A call, its facts, and the caller's groups where they were given."""
+
+
+def from_words(args: argparse.Namespace, policy: Policy) -> Asked:
+    """The call that the command line spells out. Raises `ConfigInvalid`."""
+    import msgspec  # noqa: PLC0415
+
+    from broker.domain.calls import Caller, ToolCall  # noqa: PLC0415
+    from broker.policy.model import Facts  # noqa: PLC0415
+    from broker.policy.ruleset import ruleset  # noqa: PLC0415
+
+    if not args.server or not args.tool:
+        raise ConfigInvalid("say which call: SERVER TOOL JSON, --call FILE or --request ID")
+    try:
+        arguments = msgspec.json.decode(args.arguments)
+    except msgspec.DecodeError as error:
+        raise ConfigInvalid(f"the arguments are no JSON: {error}") from None
+    groups = tuple(filter(None, args.groups.split(","))) if args.groups is not None else None
+    caller = Caller(user=args.user, workload=args.workload, groups=groups or ())
+    call = ToolCall(args.server, args.tool, {"name": args.tool, "arguments": arguments}, caller)
+    counters = {**dict.fromkeys(ruleset(policy).counters, 0.0), **_sums(args.counter)}
+    return call, Facts(_moment(args.now), _listed(policy, call), None, counters), groups
+
+
+def _listed(policy: Policy, call: ToolCall) -> bool:
+    return call.server in policy.servers and call.tool in policy.servers[call.server].tools
+
+
+def _moment(given: datetime | None) -> datetime:
+    if given is None:
+        return datetime.now(UTC)
+    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+
+
+def _sums(written: Iterable[str]) -> dict[str, float]:
+    pairs = [item.partition("=") for item in written]
+    try:
+        return {name: float(value) for name, _, value in pairs}
+    except ValueError:
+        raise ConfigInvalid("write --counter name=number") from None
+
+
+def from_file(path: Path) -> Asked:
+    """One recorded call. Raises `ConfigInvalid`."""
+    import msgspec  # noqa: PLC0415
+
+    from broker.domain.servers import ToolDefinition  # noqa: PLC0415
+    from broker.policy.model import Facts  # noqa: PLC0415
+    from broker.policy.replay import Recorded  # noqa: PLC0415
+
+    try:
+        item = msgspec.json.decode(bytes_of(path), type=Recorded)
+    except msgspec.DecodeError as error:
+        raise ConfigInvalid(f"{path} holds no recorded call: {error}") from None
+    call = item.call
+    definition = ToolDefinition(call.server, call.tool, item.definition) if item.definition is not None else None
+    return call, Facts(item.at, item.known, definition, item.counters), None
+
+
+def from_request(request_id: str) -> tuple[Policy, Asked]:
+    """A past request, with the policy of its day where that was kept. Raises `UnknownRequest`."""
+    import anyio  # noqa: PLC0415
+
+    from broker.cli.credentials import office  # noqa: PLC0415
+    from broker.domain.requests import RequestId  # noqa: PLC0415
+    from broker.policy.model import Facts  # noqa: PLC0415
+    from broker.policy.ruleset import ruleset  # noqa: PLC0415
+    from broker.versions import Versions  # noqa: PLC0415
+
+    async def read() -> tuple[Policy, Asked]:
+        async with office() as here:
+            request = await here.store.requests.get(RequestId(request_id))
+            kept = Versions(here.settings.data.expanduser() / "policies")
+            policy = kept.read(request.policy, environment=here.settings.environment)
+            if policy is None:
+                print(f"the policy of that day ({request.policy[:19]}…) was not kept: this is today's", file=sys.stderr)
+                policy = here.policy
+            zeros = dict.fromkeys(ruleset(policy).counters, 0.0)
+            known = _listed(policy, request.call) and "unknown_tool" not in request.rules
+            return policy, (request.call, Facts(request.opened_at, known, None, zeros), None)
+
+    return anyio.run(read)
+
+
+def past_requests() -> list[Recorded]:
+    """Every request that the store keeps, as recorded calls in the order of their times. Only asked calls are kept."""
+    import anyio  # noqa: PLC0415
+
+    from broker.approvals.ports import Query  # noqa: PLC0415
+    from broker.cli.credentials import office  # noqa: PLC0415
+
+    async def read() -> list[Recorded]:
+        found: list[Recorded] = []
+        async with office() as here:
+            cursor = ""
+            while True:
+                page = await here.store.requests.find(Query(), limit=200, cursor=cursor)
+                found += [_recorded(request) for request in page.requests]
+                cursor = page.cursor
+                if not cursor:
+                    return sorted(found, key=lambda item: item.at)
+
+    return anyio.run(read)
+
+
+def _recorded(request: ApprovalRequest) -> Recorded:
+    from broker.policy.replay import Recorded, Was, asked_by  # noqa: PLC0415
+
+    decided = request.reviews[-1].at if request.reviews else None
+    seconds = (decided - request.opened_at).total_seconds() if decided is not None else None
+    was = Was("require_approval", request.rules, asked_by(request.plan), request.plan.step_up, request.state.value, seconds)
+    return Recorded(request.opened_at, request.call, "unknown_tool" not in request.rules, was=was)
+
+
+def bytes_of(path: Path) -> bytes:
+    """The contents of a file that the user named. Raises `ConfigInvalid`."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigInvalid(f"{path} can't be read: {error.strerror}") from None
