@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 
@@ -27,12 +28,12 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get("BROKER_TOKEN", "")
     if not token:
         raise ConfigInvalid("BROKER_TOKEN is not set: it has to hold a token of `broker agents add`")
-    anyio.run(pumped, f"{url.rstrip('/')}/mcp/{args.server}", token)
+    anyio.run(pumped, f"{url.rstrip('/')}/mcp/{args.server}", token, own_stdout())
     return 0
 
 
-async def pumped(url: str, token: str) -> None:
-    """Pump between this process's own pipes and one endpoint of the broker."""
+async def pumped(url: str, token: str, write: Callable[[bytes], Awaitable[None]]) -> None:
+    """Pump between this process's own pipes and one endpoint of the broker; `write` is of `own_stdout`."""
     import aiohttp  # noqa: PLC0415
 
     from broker.cli.pump import Pump  # noqa: PLC0415
@@ -43,29 +44,36 @@ async def pumped(url: str, token: str) -> None:
     async with aiohttp.ClientSession(
         connector=connector, timeout=patient, headers=headers, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
     ) as http:
-        write = own_stdout()
         await Pump(http, url, write).run(stdin_lines())
 
 
 async def stdin_lines() -> AsyncIterator[bytes]:
-    """The lines of standard input, as they come."""
-    import anyio  # noqa: PLC0415
+    """The lines of standard input, as they come. Being cancelled does not wait for the next one."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    pending = bytearray()
+    try:
+        while chunk := await reader.read(1 << 16):
+            first, *rest = chunk.split(b"\n")
+            pending += first
+            for part in rest:
+                yield bytes(pending)
+                pending = bytearray(part)
+    finally:
+        transport.close()
 
-    async with anyio.wrap_file(sys.stdin.buffer) as stdin:
-        async for line in stdin:
-            yield line
 
-
-def own_stdout() -> Any:
+def own_stdout() -> Callable[[bytes], Awaitable[None]]:
     """Take standard output for the protocol alone: whatever else is printed in this process goes to standard error."""
-    import anyio  # noqa: PLC0415
-
     sys.stdout.flush()
     kept = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
-    lock = anyio.Lock()
+    lock = asyncio.Lock()
 
     async def write(line: bytes) -> None:
+        import anyio  # noqa: PLC0415
+
         async with lock:
             await anyio.to_thread.run_sync(_whole, kept, line)
 
