@@ -32,14 +32,15 @@ def required(revision: str) -> frozenset[str]:
     return frozenset(yaml.safe_load(pinned.read_text())["server"])
 
 
-def run(url: str, revision: str, results: Path, *, token: str = "", timeout: float = 110) -> Score:
-    """Run every scenario that applies to `revision`; with `token`, each request carries it as a bearer token.
+def run(url: str, revision: str, results: Path, *, token: str = "", timeout: float = 110, scenario: str = "") -> Score:
+    """Run every scenario that applies to `revision`, or one; with `token`, each request carries it as a bearer token.
 
     The suite's whole output is in `results`.
     """
     node = install()
     program = node.script(PACKAGE, "dist/index.js")
-    command = [*program, "server", "--url", url, "--requirements", revision, "--output-dir", str(results)]
+    wanted = ("--scenario", scenario) if scenario else ("--requirements", revision)
+    command = [*program, "server", "--url", url, *wanted, "--output-dir", str(results)]
     environment = {**os.environ, "CONFORMANCE_TOKEN": token, "NODE_OPTIONS": f"--import={BEARER.as_uri()}" if token else ""}
     log = (results / "log.txt").open("w")
     with log:
