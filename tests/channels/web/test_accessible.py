@@ -43,8 +43,15 @@ async def some_requests(site: Site) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize(
+    ("scheme", "size"),
+    [
+        ("light", "wide"),
+        ("dark", "phone"),
+        pytest.param("dark", "wide", marks=pytest.mark.slow),
+        pytest.param("light", "phone", marks=pytest.mark.slow),
+    ],
+)
 async def test_every_page_is_accessible_and_fits(site: Site, browser: Any, axe: str, scheme: str, size: str) -> None:
     pages = await some_requests(site)
     page = await site.tab(browser, ANN, color_scheme=scheme, viewport=SIZES[size], bypass_csp=True)
