@@ -196,7 +196,7 @@ class Gateway:
         cancelled = message.params.get("requestId")
         if message.method != "notifications/cancelled" or not isinstance(cancelled, int | str) or not visit.session:
             return True
-        return not self._attendances.silence((visit.caller.principal, visit.upstream_session, cancelled))
+        return not self._attendances.cancelled((visit.caller.principal, visit.upstream_session, cancelled))
 
     # -- GET ----------------------------------------------------------------------------------------------
 

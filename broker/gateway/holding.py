@@ -83,11 +83,15 @@ class Attendances:
             for hold in list(holds):
                 hold.stop()
 
-    def silence(self, call: Call) -> bool:
-        """End the hold of a call that its client cancelled, without an answer. The request stays: the call may come again."""
+    def cancelled(self, call: Call) -> bool:
+        """End the hold of a call that its client cancelled. The request stays: the call may come again.
+
+        It ends with PENDING, which the client drops: one whose stream just ended would come back for the rest by `GET`
+        (2025-11-25), as the SDKs do by themselves, and take and drop the result that its next call should get.
+        """
         hold = self._calls.get(call)
         if hold is not None:
-            hold.stop(silent=True)
+            hold.stop()
         return hold is not None
 
 
@@ -98,8 +102,8 @@ class Hold:
     """
 
     __slots__ = (
-        "_alarm", "_ending", "_exchange", "_joined", "_leaving", "_let_go", "_manner", "_messages", "_silent",
-        "_stopped", "call", "request", "voice",
+        "_alarm", "_ending", "_exchange", "_joined", "_leaving", "_let_go", "_manner", "_messages", "_stopped",
+        "call", "request", "voice",
     )  # fmt: skip
 
     def __init__(
@@ -118,11 +122,10 @@ class Hold:
         self._alarm: asyncio.Future[None] | None = None
         self._messages: list[bytes] = []
         self._stopped = False
-        self._silent = False
 
-    def stop(self, *, silent: bool = False) -> None:
-        """End the waiting now, with PENDING, or without a word."""
-        self._stopped, self._silent = True, silent
+    def stop(self) -> None:
+        """End the waiting now, with PENDING."""
+        self._stopped = True
         if self._ending is not None and self.request.state.open:
             self._ending.cancel()
 
@@ -148,13 +151,10 @@ class Hold:
         leaving.add_done_callback(self._rouse)
         try:
             if self._stopped:
-                self.stop(silent=self._silent)
+                self.stop()
             if not await self._waited(ending, clock):
                 return False
             outcome = self._outcome(ending)
-            if outcome is None:
-                await self._end_silently()
-                return False
             return await self._answer(self._told(outcome, clock())) and not isinstance(outcome, StillPending)
         finally:
             ending.cancel()
@@ -232,9 +232,7 @@ class Hold:
                 event = f"id: {manner.event_id}\n".encode() + event
         await self._exchange.write(event)
 
-    def _outcome(self, ending: asyncio.Future[Outcome]) -> Outcome | None:
-        if self._silent:
-            return None
+    def _outcome(self, ending: asyncio.Future[Outcome]) -> Outcome:
         away = ending.cancelled() or isinstance(ending.exception(), StoreUnavailable)
         outcome = outcome_of(self.request, None) if away and self.request.state.open else ending.result()
         return outcome if isinstance(outcome, Gone) else msgspec.structs.replace(outcome, joined=self._joined)
@@ -256,11 +254,6 @@ class Hold:
         present = not self._gone
         await exchange.write(b"", more=False)
         return present
-
-    async def _end_silently(self) -> None:
-        if not self._exchange.started:
-            await self._exchange.stream()
-        await self._exchange.write(b"", more=False)
 
 
 async def _ending(attending: Attending, within: float) -> Outcome:

@@ -5,6 +5,7 @@ latest their second call brings the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -74,7 +75,7 @@ class Matrix:
                 parked = await fay.titled(call["to"])
                 await anyio.sleep(after(kind))
                 await fay.approve(parked)
-                ends[kind.name] = await got(caller)
+                ends[kind.name] = await got(caller, fay, parked)
 
         async with Person(self._people, self._reviewer) as fay, anyio.create_task_group() as tasks:
             for kind in KINDS:
@@ -82,11 +83,12 @@ class Matrix:
         return ends
 
 
-async def got(caller: Caller) -> list[str]:
-    """What the first call brought, and the second one where the first was in vain."""
+async def got(caller: Caller, fay: Person, parked: dict[str, Any]) -> list[str]:
+    """What the first call brought; where it was in vain, what the second brought, made once the effect had happened."""
     first = await caller.ended()
     if first.text.startswith("moved"):
         return [first.text]
+    await fay.ended(parked)
     await caller.again()
     second = await caller.ended()
     return [first.text or first.error, second.text or second.error]

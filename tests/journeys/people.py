@@ -60,6 +60,14 @@ class Person:
             await anyio.sleep(POLL)
         return found[0]
 
+    async def ended(self, one: dict[str, Any]) -> str:
+        """Return the state of a request once it moves no more."""
+        while True:
+            state: str = (await self.http.get(f"/requests/{one['id']}")).raise_for_status().json()["request"]["state"]
+            if state not in ("pending", "approved", "executing"):
+                return state
+            await anyio.sleep(POLL)
+
     async def review(self, one: dict[str, Any], verdict: str, reason: str = "") -> httpx2.Response:
         body = {"verdict": verdict, "digest": one["digest"], "reason": reason}
         return await self.http.post(f"/requests/{one['id']}/reviews", json=body)
