@@ -46,6 +46,7 @@ from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
 from broker.upstream.http_release import Stamp
+from broker.versions import Versions
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
 
@@ -136,7 +137,10 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     broker = f"broker-{secrets.token_hex(6)}"
     metrics = Metrics()
     store = await rooms.enter_async_context(store_of(settings, broker, metrics.observe))
-    policies = PolicyFolder(settings.policies or shipped("policies"), environment=settings.environment)
+    versions = Versions(settings.data.expanduser() / "policies")
+    policies = PolicyFolder(
+        settings.policies or shipped("policies"), environment=settings.environment, versions=versions
+    )  # fmt: skip
     await policies.load()
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
     key = signing_key(settings.data.expanduser() / "keys")
