@@ -14,6 +14,7 @@ from broker.domain.calls import ToolCall
 from broker.domain.outcomes import Refused
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
+from broker.gateway.clients import hold_of
 from broker.gateway.envelope import INVALID_PARAMS, check_judged
 from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import LONGEST_WAIT
@@ -80,7 +81,7 @@ class Calls:
                 self._parking(visit, verdict.request)
                 if visit.tasks:
                     return self._briefly(visit, verdict.request, joined=verdict.joined)
-                return self._held(visit, verdict.request, joined=verdict.joined, within=self._hold)
+                return self._held(visit, verdict.request, joined=verdict.joined, within=self._patience(visit))
             case _:
                 assert_never(verdict)
         return None
@@ -112,6 +113,9 @@ class Calls:
         call = (visit.caller.principal, visit.upstream_session, rpc_id) if visit.upstream_session else None
         return Hold(visit.exchange, request, voice, manner, joined=joined, call=call, let_go=let_go)
 
+    def _patience(self, visit: Visit) -> float:
+        return hold_of(_client(visit)[0], progress=visit.message.meta.get("progressToken") is not None, usual=self._hold)
+
     def _briefly(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
         """Hold a client that takes tasks for a moment: what ends sooner needs no task."""
         manner = Manner(within=self._pace.commit_after, pace=self._pace, modern=True, streams=False, pending=self._begun)
@@ -123,7 +127,7 @@ class Calls:
         request = await self._attendances.desk.fetched(place.request, visit.caller)
         event_id = self._seals.event(place, visit.caller, visit.server.name)
         pace = msgspec.structs.replace(self._pace, commit_after=0.0)
-        manner = Manner(within=self._hold, pace=pace, event_id=event_id, primes=True)
+        manner = Manner(within=self._patience(visit), pace=pace, event_id=event_id, primes=True)
         origin = request.origin
         voice = Voice(place.rpc_id, None, first=(origin.rpc_id, origin.session) == (place.rpc_id, place.session))
         return Hold(visit.exchange, request, voice, manner, joined=False)
@@ -175,11 +179,15 @@ def _call_of(visit: Visit) -> ToolCall:
     if not isinstance(key, str) or len(key) > LONGEST_KEY:
         raise Malformed(f"`{KEY}` has to be a string of at most {LONGEST_KEY} characters", rpc=INVALID_PARAMS)
     params: dict[str, Any] = {name: value for name, value in message.params.items() if name != "_meta"}
-    client, version = (visit.session.client, visit.session.version) if visit.session else ("", "")
-    caller = msgspec.structs.replace(
-        visit.caller, client=visit.caller.client or client, client_version=visit.caller.client_version or version
-    )
+    client, version = _client(visit)
+    caller = msgspec.structs.replace(visit.caller, client=client, client_version=version)
     return ToolCall(visit.server.name, message.params["name"], params, caller, key)
+
+
+def _client(visit: Visit) -> tuple[str, str]:
+    """Return name and version that the client gave, with this request or at its session's beginning."""
+    client, version = (visit.session.client, visit.session.version) if visit.session else ("", "")
+    return visit.caller.client or client, visit.caller.client_version or version
 
 
 def _first(visit: Visit, request: ApprovalRequest) -> bool:
