@@ -74,7 +74,7 @@ class Settings(BaseSettings):
     observers: tuple[str, ...] = Field((), description="groups whose members see every request")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
-    hold: Duration = Field(timedelta(seconds=45), description="how long a parked call is held before PENDING; known clients have values of their own")
+    hold: Duration = Field(timedelta(seconds=45), description="how long calls of clients that are not known are held")
     release_window: Duration = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
     lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
     keep_answers: Duration = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
