@@ -19,7 +19,7 @@ from broker.bench.load import quantile
 from broker.bench.processes import memory_kib, more_files
 from broker.bench.wire import Answer, Connection, connect, mcp_headers, message, request
 
-PACE = 250.0
+ON_THEIR_WAY = 300
 TIMED = 300
 REVIEWERS = 16
 PATIENCE = 60.0
@@ -75,30 +75,36 @@ class Callers:
         self._where = f"127.0.0.1:{order.port}"
         self.port = order.port
         self.connections: list[Connection] = []
-        self.ended: asyncio.Queue[Answer | BaseException] = asyncio.Queue()
+        self._ended: asyncio.Queue[Answer | BaseException] = asyncio.Queue()
 
     async def open(self) -> None:
-        """Open them one after the other at a steady pace, and return when every one is parked: when it hears something."""
-        begin = perf_counter()
+        """Open them, some hundred on their way at a time, and return when each is parked: when it hears something."""
+        gate = asyncio.Semaphore(ON_THEIR_WAY)
         for number in range(self._order.count):
-            await self._call(number)
-            await asyncio.sleep(max(0.0, begin + number / PACE - perf_counter()))
+            async with asyncio.timeout(PATIENCE):
+                await gate.acquire()
+            await self._call(number, gate)
         async with asyncio.timeout(PATIENCE):
             for connection in self.connections:
-                await connection.heard.wait()
+                await connection.heard
 
-    async def _call(self, number: int) -> None:
+    async def _call(self, number: int, gate: asyncio.Semaphore) -> None:
         connection = await connect("127.0.0.1", self._order.port)
+        connection.heard.add_done_callback(lambda _: gate.release())
         self.connections.append(connection)
         body = message("tools/call", {"name": "guarded", "arguments": {"text": f"number {number}"}}, stateless=True)
         headers = mcp_headers("tools/call", "guarded", self._order.agent)
         answer = connection.send(request("POST", self._where, "/mcp/bench", body, headers))
-        answer.add_done_callback(lambda done: self.ended.put_nowait(done.exception() or done.result()))
+        answer.add_done_callback(lambda done: self._ended.put_nowait(done.exception() or done.result()))
+
+    def turned_away(self) -> str:
+        """Return what the first call was told that was answered before anybody decided; empty when all are parked."""
+        return "" if self._ended.empty() else str(self._ended.get_nowait())[:400]
 
     async def next(self) -> Answer:
         """Return the next answer that comes to anybody. Raises what broke, or `ConnectionError` for an answer without effect."""
         async with asyncio.timeout(PATIENCE):
-            answer = await self.ended.get()
+            answer = await self._ended.get()
         if isinstance(answer, BaseException):
             raise answer
         if b'"released"' not in answer.body:
@@ -184,6 +190,8 @@ async def run(order: Order) -> Parked:
     begin = perf_counter()
     await callers.open()
     parking = perf_counter() - begin
+    if told := callers.turned_away():
+        raise ConnectionError(f"a call was not parked: {told}")
     broker, store = (after - idle for after, idle in zip(_memory(order), before, strict=True))
     waiting = await reviewers.pending()
     listed = len(waiting)

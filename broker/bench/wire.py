@@ -28,13 +28,13 @@ class Answer(msgspec.Struct):
 
 
 class Connection(asyncio.Protocol):
-    """One keep-alive connection; `heard` is set at its first bytes.
+    """One keep-alive connection; `heard` ends at its first bytes.
 
     What was sent ends in `ConnectionError` when the other side closes in the middle of the answer.
     """
 
     def __init__(self) -> None:
-        self.heard = asyncio.Event()
+        self.heard: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._first = 0.0
         self._waiting: asyncio.Future[Answer] | None = None
         self._transport: asyncio.Transport | None = None
@@ -43,7 +43,8 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is one by shape, not by name
 
     def data_received(self, data: bytes) -> None:
-        self.heard.set()
+        if not self.heard.done():
+            self.heard.set_result(None)
         self._parser.feed_data(data)
 
     def connection_lost(self, _: Exception | None) -> None:
