@@ -11,11 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from broker.agreement import Agreement
 from broker.approvals.brakes import Brakes
 from broker.approvals.courier import Courier
 from broker.approvals.desk import Desk
 from broker.approvals.fitness import Fitness
-from broker.approvals.guard import Guard
+from broker.approvals.guard import Guard, Record
 from broker.approvals.janitor import Janitor
 from broker.approvals.limits import Memory, Pace, Waiting
 from broker.approvals.ports import Channel
@@ -39,6 +40,7 @@ from broker.inward import inward
 from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations, challenge
 from broker.outward import Outward, outward
+from broker.recording import recorder
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
@@ -94,7 +96,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
         out = await outward(settings, ground.policies, ground.store, _stamp(ground), rooms)
-        cases = _use_cases(ground, out)
+        cases = _use_cases(ground, out, await _record(ground))
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity)
@@ -118,6 +120,7 @@ class _Ground:
     key: SigningKey
     metrics: Metrics
     stops: Stops
+    agreement: Agreement
     stopping: asyncio.Event
     rooms: AsyncExitStack
 
@@ -144,7 +147,19 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     await policies.load()
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
     key = signing_key(settings.data.expanduser() / "keys")
-    return _Ground(settings, address, broker, store, policies, key, metrics, Stops(store.stops), asyncio.Event(), rooms)
+    return _Ground(
+        settings,
+        address,
+        broker,
+        store,
+        policies,
+        key,
+        metrics,
+        Stops(store.stops),
+        Agreement(store.agreed, policies),
+        asyncio.Event(),
+        rooms,
+    )
 
 
 def _stamp(ground: _Ground) -> Stamp:
@@ -153,7 +168,13 @@ def _stamp(ground: _Ground) -> Stamp:
     return lambda request: {RECEIPT: issuer.receipt(request, now())}
 
 
-def _use_cases(ground: _Ground, out: Outward) -> _UseCases:
+async def _record(ground: _Ground) -> Record | None:
+    if ground.settings.record != "all":
+        return None
+    return recorder(ground.store.recordings.put, await ground.store.keys.signing_key("masks"), now)
+
+
+def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCases:
     store, policies, settings = ground.store, ground.policies, ground.settings
     memory = Memory(store.credentials, settings.remember_rejections)
     brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
@@ -163,6 +184,7 @@ def _use_cases(ground: _Ground, out: Outward) -> _UseCases:
     guard = Guard(
         desk, policies, out.tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
+        record=record,
     )  # fmt: skip
     fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes)
     releaser = Releaser(store.requests, store.changes, out.ways, fitness, broker=ground.broker, lease=settings.lease)
@@ -192,6 +214,8 @@ def _operations(ground: _Ground) -> Operations:
             policies.current  # noqa: B018 - asked for what it raises
         except PolicyInvalid:
             why.append("there is no good policy")
+        if ground.agreement.missing:
+            why.append(f"other brokers run the policy {ground.agreement.missing}, which is not on this one")
         return why
 
     async def metrics() -> bytes:
@@ -217,7 +241,15 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
         clock=now,
     )  # fmt: skip
     janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
-    for room in (out.tools, ground.stops, sealer, cases.releaser, janitor, Courier(store.outbox, store.requests, channels)):
+    for room in (
+        out.tools,
+        ground.stops,
+        ground.agreement,
+        sealer,
+        cases.releaser,
+        janitor,
+        Courier(store.outbox, store.requests, channels),
+    ):
         await ground.rooms.enter_async_context(room.running())
 
 

@@ -83,6 +83,9 @@ class Settings(BaseSettings):
     connect_timeout: Duration = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
     body_limit: int = Field(1 << 20, description="largest request body, bytes")
     header_limit: int = Field(32 << 10, description="largest request head, bytes")
+    record: Literal["all", "asked", "none"] = Field(
+        "asked", description="calls kept for policy replays: all, only asked ones, or none"
+    )
     on_store_down: Literal["refuse", "allow"] = Field("refuse", description="allowed calls while the store is away")
     calls_per_minute: int = Field(0, ge=0, description="calls one agent may make in a minute at each broker; 0 is no limit")
     pending_per_agent: int = Field(200, ge=0, description="requests of one agent that may wait for people; 0 is no limit")

@@ -14,6 +14,7 @@ import pytest
 
 from broker.running import Running, running
 from broker.settings import Settings, TokenIssuer
+from tests.conftest import empty
 from tests.fakes.provider import BASE, Provider
 from tests.fakes.serving import started
 
@@ -34,8 +35,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def served(store_url: str, folder: Path, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
+async def fresh_url(store_url: str) -> str:
+    await empty(store_url)
+    return store_url
+
+
+@pytest.fixture
+async def served(fresh_url: str, folder: Path, tmp_path: Path) -> AsyncIterator[Running]:
+    async with running(Settings(redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
         yield broker
 
 
@@ -54,9 +61,9 @@ async def test_a_broker_that_is_told_to_stop_is_not_ready(served: Running) -> No
     assert await _get(served.url + "/readyz") == (503, '{"status":"not ready","why":["the broker is stopping"]}')
 
 
-async def test_a_broker_without_a_good_policy_is_not_ready(store_url: str, folder: Path, tmp_path: Path) -> None:
+async def test_a_broker_without_a_good_policy_is_not_ready(fresh_url: str, folder: Path, tmp_path: Path) -> None:
     (folder / "rules.yaml").write_text("rules: [{id: x, effect: maybe}]\n")
-    async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
+    async with running(Settings(redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
         assert await _get(broker.url + "/readyz") == (503, '{"status":"not ready","why":["there is no good policy"]}')
 
 
@@ -82,18 +89,18 @@ async def test_public_keys_are_public_and_private_ones_are_not(served: Running) 
     assert (status, '"kty": "OKP"' in text, '"d"' in text) == (200, True, False)
 
 
-async def test_a_broker_ends_within_its_time(store_url: str, folder: Path, tmp_path: Path) -> None:
+async def test_a_broker_ends_within_its_time(fresh_url: str, folder: Path, tmp_path: Path) -> None:
     with anyio.fail_after(10):
-        async with running(Settings(redis_url=store_url, policies=folder, data=tmp_path / "data", port=0)):
+        async with running(Settings(redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0)):
             pass
 
 
-async def test_a_client_finds_the_issuer_by_the_401_and_its_token_is_taken(store_url: str, folder: Path, tmp_path: Path) -> None:
+async def test_a_client_finds_the_issuer_by_the_401_and_its_token_is_taken(fresh_url: str, folder: Path, tmp_path: Path) -> None:
     provider = Provider()
     runner = await provider.start()
     issuers = (TokenIssuer(issuer=provider.url),)
     settings = Settings(
-        redis_url=store_url, policies=folder, data=tmp_path / "data", port=0, oauth_issuers=issuers, public_url=BASE
+        redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0, oauth_issuers=issuers, public_url=BASE
     )  # fmt: skip
     async with running(settings) as broker, aiohttp.ClientSession() as client:
         here = f"http://127.0.0.1:{broker.port}"

@@ -27,6 +27,9 @@ from broker.policy.model import Facts, Policy
 _CONTINUES = frozenset(("inputResponses", "requestState", "task"))
 
 
+Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
+
+
 class Admitted(msgspec.Struct, frozen=True):
     """The call may pass. Await `recorded()` before the first byte of the answer leaves: its audit event is durable then."""
 
@@ -51,7 +54,9 @@ class Guard:
         broker: str,
         allow_when_store_is_down: bool = False,
         brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
+        record: Record | None = None,
     ) -> None:
+        """`record` is told of each call that was allowed or denied at once: it must be quick, and must not raise."""
         self._desk = desk
         self._policies = policies
         self._tools = tools
@@ -63,6 +68,7 @@ class Guard:
         self._broker = broker
         self._allow_when_store_is_down = allow_when_store_is_down
         self._brakes = brakes
+        self._record = record
 
     async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked:
         """Evaluate the policy on one call and act on the decision.
@@ -94,9 +100,11 @@ class Guard:
         match decision:
             case Allow():
                 await tally.settle(ALLOWED)
+                self._recording(call, seen, sums, decision)
                 return self._admitted(call, decision, origin)
             case Deny():
                 await tally.settle(NOTHING)
+                self._recording(call, seen, sums, decision)
                 return await self._refused(call, decision, origin)
             case RequireApproval():
                 answer = await self._parked(call, decision, seen, origin)
@@ -128,6 +136,10 @@ class Guard:
             return await self._desk.open(call, decision, seen, origin, before_asking=check)
         except RejectedBefore as error:
             return Refused(Code.REJECTED, f"the same call was rejected a short while ago: {error.message}", decision.reasons)
+
+    def _recording(self, call: ToolCall, seen: SeenTool, sums: Mapping[str, float], decision: Decision) -> None:
+        if self._record is not None:
+            self._record(call, seen, sums, decision)
 
     def _judged(self, policy: Policy, call: ToolCall, seen: SeenTool, sums: Mapping[str, float]) -> Decision:
         return evaluate(policy, call, Facts(self._clock(), seen.known, seen.definition, sums))

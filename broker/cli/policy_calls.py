@@ -103,11 +103,13 @@ def from_request(request_id: str) -> tuple[Policy, Asked]:
 
 
 def past_requests() -> list[Recorded]:
-    """Every request that the store keeps, as recorded calls in the order of their times. Only asked calls are kept."""
+    """Every call that the store keeps, in the order of their times: requests, and what `record: all` kept beside them."""
     import anyio  # noqa: PLC0415
+    import msgspec  # noqa: PLC0415
 
     from broker.approvals.ports import Query  # noqa: PLC0415
     from broker.cli.credentials import office  # noqa: PLC0415
+    from broker.policy.replay import Recorded  # noqa: PLC0415
 
     async def read() -> list[Recorded]:
         found: list[Recorded] = []
@@ -118,6 +120,10 @@ def past_requests() -> list[Recorded]:
                 found += [_recorded(request) for request in page.requests]
                 cursor = page.cursor
                 if not cursor:
+                    if here.settings.record == "none":
+                        return []
+                    lines = await here.store.recordings.read()
+                    found += [msgspec.json.decode(line, type=Recorded) for line in lines]
                     return sorted(found, key=lambda item: item.at)
 
     return anyio.run(read)

@@ -141,6 +141,11 @@ def audit_lane(lane: str, shard: int = 0) -> str:
 # -- the rest lives in shard 0 --------------------------------------------------------------------------------
 
 
+def recordings(shard: int = 0) -> str:
+    """Stream: calls kept for replays, sealed, trimmed."""
+    return _in(shard, "recordings")
+
+
 def counter(bucket: str) -> str:
     """Sorted set: the calls in one window, by the time they fall out of it."""
     return _in(0, "counter", bucket)

@@ -26,6 +26,7 @@ from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
 from broker.store.outbox import TAKEOVER, StreamOutbox
+from broker.store.recordings import Recordings
 from broker.store.requests import Observe, Requests
 from broker.store.sealing import SigningKeys
 from broker.store.shelf import SealHead, Shelf
@@ -54,6 +55,8 @@ class Store:
     seals: SealHead
     leases: Leases
     durability: Durability
+    recordings: Recordings
+    agreed: Shelf
     slack: SlackStore
     health: Pulse
     clock: Clock
@@ -88,6 +91,8 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
         audit = Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe)
         closing.push_async_callback(audit.stop)
         audit.start()
+        recordings = Recordings(commands, cipher)
+        closing.push_async_callback(recordings.stop)
         yield Store(
             requests=Requests(commands, broker=broker_id, keep_answers=keep_answers, observe=observe, cipher=cipher),
             changes=changes,
@@ -102,6 +107,8 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
             durability=Durability(commands),
+            recordings=recordings,
+            agreed=Shelf(commands, "agreed"),
             slack=slack_store(commands, broker_id),
             health=pulse,
             clock=pulse.clock,

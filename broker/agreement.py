@@ -1,0 +1,78 @@
+"""Which policy all brokers of a store should be running: the newest that came into force by a change of files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import anyio
+import structlog
+
+from broker.errors import PolicyInvalid, StoreUnavailable
+from broker.reload import PolicyFolder
+
+log = structlog.get_logger()
+
+EVERY = 1.0
+NAME = "policy"
+
+
+class Board(Protocol):
+    """One value that all brokers see."""
+
+    async def get(self, name: str) -> bytes | None: ...
+
+    async def put(self, name: str, value: bytes) -> None: ...
+
+    async def swap(self, name: str, before: bytes | None, after: bytes) -> bool: ...
+
+
+class Agreement:
+    """A broker that starts takes part in what is agreed; one whose files change says what is agreed from then on."""
+
+    def __init__(self, board: Board, policies: PolicyFolder) -> None:
+        self._board = board
+        self._policies = policies
+        self._mine = ""
+        self._agreed = ""
+
+    @property
+    def missing(self) -> str:
+        """The agreed digest, if this broker runs another policy; empty while it agrees."""
+        return self._agreed if self._agreed and self._agreed != self._digest() else ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._forever)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def look(self) -> None:
+        """Say what changed here, and hear what is agreed. Raises `StoreUnavailable`."""
+        mine = self._digest()
+        if mine and not self._mine:
+            await self._board.swap(NAME, None, mine.encode())
+        elif mine and mine != self._mine:
+            await self._board.put(NAME, mine.encode())
+        self._mine = mine
+        self._agreed = (await self._board.get(NAME) or b"").decode()
+
+    def _digest(self) -> str:
+        try:
+            return self._policies.current.digest
+        except PolicyInvalid:
+            return ""
+
+    async def _forever(self) -> None:
+        while True:
+            try:
+                await self.look()
+            except StoreUnavailable:
+                log.debug("agreement.waits", code="store_unavailable")
+            except Exception:
+                log.exception("agreement.failed")
+            await anyio.sleep(EVERY)
