@@ -65,21 +65,27 @@ def _counts(earlier: Past, now: datetime) -> Signal:
 
 
 def _new_values(request: ApprovalRequest, earlier: Past) -> list[Signal]:
-    """A decisive field whose value none of the approved calls had."""
+    """A decisive field whose value none of the approved calls had; a number that is higher than all of theirs."""
     approved = [one for one in earlier.requests if one.state in _RAN]
     if len(approved) < 3:
         return []
-    new = [path for path in request.plan.show if not _seen(path, request, approved)]
-    return (
-        [Signal(f"Never seen before in {len(approved)} approved calls: {', '.join(_label(path) for path in new)}.", odd=True)]
-        if new
-        else []
+    told = [_unlike(path, request, approved) for path in request.plan.show]
+    new = [_label(path) for path, how in zip(request.plan.show, told, strict=True) if how == "new"]
+    higher = [_label(path) for path, how in zip(request.plan.show, told, strict=True) if how == "higher"]
+    found = [Signal(f"Never seen before in {len(approved)} approved calls: {', '.join(new)}.", odd=True)] if new else []
+    return found + [Signal(f"Higher than in any of {len(approved)} approved calls: {', '.join(higher)}.", odd=True)] * bool(
+        higher
     )
 
 
-def _seen(path: str, request: ApprovalRequest, approved: Sequence[ApprovalRequest]) -> bool:
-    value = _at(request.call.arguments, path)
-    return value is None or any(_at(one.call.arguments, path) == value for one in approved)
+def _unlike(path: str, request: ApprovalRequest, approved: Sequence[ApprovalRequest]) -> str:
+    value, before = _at(request.call.arguments, path), [_at(one.call.arguments, path) for one in approved]
+    if value is None or value in before:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "new"
+    numbers = [one for one in before if isinstance(one, int | float)]
+    return "higher" if numbers and value > max(numbers) else ""
 
 
 def _at(arguments: Any, path: str) -> Any:

@@ -35,7 +35,7 @@
   };
 
   const wide = () => matchMedia("(min-width: 761px)").matches;
-  const rows = () => [...document.querySelectorAll(".rows .row")];
+  const rows = () => [...document.querySelectorAll(".rows .row, .bunch > summary")].filter((row) => row.checkVisibility?.() ?? true);
   const open = () => document.querySelector("[data-request]")?.dataset.request;
 
   const mark = () => {
@@ -61,11 +61,12 @@
   const step = (by) => {
     const all = rows();
     if (!all.length) return;
-    const at = all.findIndex((row) => row.hasAttribute("aria-current"));
+    const focused = all.indexOf(document.activeElement);
+    const at = focused >= 0 ? focused : all.findIndex((row) => row.hasAttribute("aria-current"));
     const next = all[Math.min(all.length - 1, Math.max(0, at + by))];
     next.focus();
     next.scrollIntoView({ block: "nearest" });
-    if (wide()) next.click();
+    if (wide() && next.matches(".row")) next.click();
   };
 
   const reject = () => {

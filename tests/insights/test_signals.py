@@ -72,6 +72,15 @@ def test_a_value_that_no_approved_call_had_is_odd_and_comes_first() -> None:
     assert all(not odd for _, odd in told(found, request(0, RequestState.PENDING, customer="Acme")))
 
 
+def test_a_number_is_odd_only_where_it_is_higher_than_all_before() -> None:
+    found = [request(day, customer=amount) for day, amount in ((1, 100), (2, 250.5), (3, 40))]
+    assert told(found, request(0, RequestState.PENDING, customer=900))[0] == (
+        "Higher than in any of 3 approved calls: customer.",
+        True,
+    )
+    assert all(not odd for _, odd in told(found, request(0, RequestState.PENDING, customer=7)))
+
+
 def test_the_same_call_after_its_rejection_is_odd() -> None:
     assert ("Exactly this call was rejected before.", True) in told(
         [request(1, RequestState.REJECTED, customer="Zed")], request(0, RequestState.PENDING, customer="Zed")

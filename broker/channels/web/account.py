@@ -13,6 +13,17 @@ from broker.channels.web.visitors import AnyRequest, named_address, origin_of, p
 from broker.domain.events import Noted
 from broker.errors import Forbidden
 
+# In this order: each names the ones before it as well.
+_BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
+_SYSTEMS = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("Mac OS", "macOS"),
+    ("Linux", "Linux"),
+)
+
 
 @get("/account", include_in_schema=False)
 async def account(request: AnyRequest) -> Response[str]:
@@ -22,10 +33,18 @@ async def account(request: AnyRequest) -> Response[str]:
 
 async def _account(request: AnyRequest, web: Web, who: SignedIn, wrong: str = "", status: int = 200) -> Response[str]:
     origin = origin_of(request, web.parts.public_url)
+    sessions = [(id, session, browser_of(session.software)) for id, session in await web.parts.sessions.all(who.person)]
     return web.page(
-        request, "account.html", status=status, sessions=await web.parts.sessions.all(who.person), this=who.id,
+        request, "account.html", status=status, sessions=sessions, this=who.id,
         groups=web.groups(who), passkeys=await web.parts.passkeys.of(who.person), named=named_address(origin), wrong=wrong,
     )  # fmt: skip
+
+
+def browser_of(software: str) -> str:
+    """Return a User-Agent as people say it: `Firefox on Linux`; the agent's own words where it is none that we know."""
+    browser = next((name for mark, name in _BROWSERS if mark in software), "")
+    system = next((name for mark, name in _SYSTEMS if mark in software), "")
+    return " on ".join(part for part in (browser, system) if part) or software[:60] or "Unknown software"
 
 
 @post("/account/passkeys/begin", status_code=200, include_in_schema=False)

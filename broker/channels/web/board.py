@@ -16,10 +16,11 @@ import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from broker.approvals.ports import Changes, Query, RequestStore
+from broker.channels.web.views import label_of
 from broker.domain.decisions import Severity
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
-from broker.domain.text import visible
+from broker.domain.text import clipped, visible
 from broker.errors import StoreUnavailable, UnknownRequest
 
 log = structlog.get_logger()
@@ -31,12 +32,13 @@ BEHIND = 256
 
 
 class Row(msgspec.Struct, frozen=True):
-    """What a list shows of one request, its title redacted. `groups` are asked, `people` stand behind the call."""
+    """What a list shows of one request, redacted. `groups` are asked, `people` stand behind the call."""
 
     id: RequestId
     version: int
     state: RequestState
     title: str
+    fields: tuple[tuple[str, str], ...]
     severity: Severity
     server: str
     tool: str
@@ -49,9 +51,10 @@ class Row(msgspec.Struct, frozen=True):
 
 
 def row_of(request: ApprovalRequest, mask_key: bytes) -> Row:
+    shown = shown_call(request.call, request.plan, mask_key)
     return Row(
-        id=request.id, version=request.version, state=request.state,
-        title=visible(shown_call(request.call, request.plan, mask_key).title, keep=""),
+        id=request.id, version=request.version, state=request.state, title=visible(shown.title, keep=""),
+        fields=tuple((label_of(field.label), clipped(visible(field.value, keep=""), 40)) for field in shown.fields),
         severity=request.plan.severity, server=request.call.server, tool=request.call.tool,
         agent=request.call.caller.agent, people=request.call.caller.people,
         groups=frozenset((*request.plan.groups, *request.escalated)),

@@ -20,6 +20,8 @@ from broker.domain.requests import RequestState
 from broker.errors import UnknownRequest
 
 AT_ONCE = 100
+# So many of the same kind are folded into one.
+ALIKE = 4
 
 
 class Lens(StrEnum):
@@ -76,6 +78,33 @@ class Item(msgspec.Struct, frozen=True):
     own: bool
 
 
+class Bunch(msgspec.Struct, frozen=True):
+    """Requests of one agent for one tool, one after the other in the list: shown as one where there are many."""
+
+    items: tuple[Item, ...]
+
+    @property
+    def folded(self) -> bool:
+        return len(self.items) >= ALIKE
+
+    def differs(self, item: Item) -> tuple[tuple[str, str], ...]:
+        """The decisive fields of an item that are not the same in all."""
+        return tuple(pair for pair in item.row.fields if any(pair not in other.row.fields for other in self.items))
+
+
+def bunches(items: Sequence[Item]) -> tuple[Bunch, ...]:
+    """Return the items, those alike together, at the place of the first of them."""
+    together: dict[tuple[str, ...], list[Item]] = {}
+    for item in items:
+        row = item.row
+        together.setdefault((row.agent, row.server, row.tool, row.severity.value, row.state.value), []).append(item)
+    found: list[Bunch] = []
+    for alike in together.values():
+        found += [Bunch(tuple(alike))] if len(alike) >= ALIKE else [Bunch((item,)) for item in alike]
+    place = {item.row.id: index for index, item in enumerate(items)}
+    return tuple(sorted(found, key=lambda bunch: place[bunch.items[0].row.id]))
+
+
 def listed(rows: Sequence[Row], person: str, groups: tuple[str, ...], observers: Sequence[str]) -> dict[Lens, list[Row]]:
     """Return the rows of each lens for one person, the most severe first, then what ends first."""
     visible = [row for row in rows if sees(row.people, row.groups, row.reviewers, person, groups, observers)]
@@ -101,10 +130,11 @@ def list_values(request: AnyRequest, web: Web, selected: str = "") -> dict[str, 
     who, chosen = visitor(request), filter_of(request)
     by_lens = listed(web.board.rows(), who.person, web.groups(who), web.parts.observers)
     rows = [row for row in by_lens[chosen.lens] if chosen.keeps(row)]
+    items = [Item(row, STATES[row.state], who.person in row.reviewers, who.person in row.people) for row in rows[:AT_ONCE]]
     return {
         "filter": chosen,
         "counts": {lens.value: len(rows) for lens, rows in by_lens.items()},
-        "items": [Item(row, STATES[row.state], who.person in row.reviewers, who.person in row.people) for row in rows[:AT_ONCE]],
+        "bunches": bunches(items),
         "more": max(0, len(rows) - AT_ONCE),
         "servers": sorted({row.server for row in by_lens[Lens.ALL]}),
         "selected": selected or _selected(request),
@@ -122,7 +152,7 @@ async def inbox(request: AnyRequest) -> Response[str]:
     """The list, and the first request beside it."""
     web = Web.of(request)
     values = list_values(request, web)
-    first = values["items"][0].row.id if values["items"] else ""
+    first = values["bunches"][0].items[0].row.id if values["bunches"] else ""
     try:
         values |= await detail_values(request, web, first) if first else {"detail": None}
     except UnknownRequest:

@@ -81,6 +81,19 @@ async def test_two_tabs_the_second_follows_the_first_and_keeps_what_is_typed(sit
     assert wrong == []
 
 
+async def test_what_one_types_survives_that_another_answers_the_same_request(site: Site, browser: Any) -> None:
+    request = await site.park(asks=(("finance", 2),))
+    page, wrong = await tab_of(site, browser)
+    await page.goto(f"/r/{request.id}")
+    await page.get_by_text("Reject…").click()
+    await page.get_by_label("Why? The agent is told this.").fill("half a sen")
+    await site.review(await site.visitor(BO), request, "approve")
+    await expect(page.get_by_text("1 of 2 of finance")).to_be_visible()
+    await expect(page.get_by_label("Why? The agent is told this.")).to_have_value("half a sen")
+    await expect(page.get_by_role("button", name="Reject", exact=True)).to_be_visible()
+    assert (wrong, await violations(page)) == ([], [])
+
+
 async def test_who_looks_on_while_another_decides_is_told_and_has_no_button_left(site: Site, browser: Any) -> None:
     request = await site.park()
     page, _ = await tab_of(site, browser)

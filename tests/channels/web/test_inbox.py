@@ -79,6 +79,18 @@ async def test_the_address_filters_the_list(site: Site, query: str, found: list[
     assert titles((await ann.get(f"/?{query}")).text) == found
 
 
+async def test_many_alike_are_folded_with_what_differs_between_them(site: Site) -> None:
+    for number in range(4):
+        await site.park(f"Refund {number}", {"amount": number, "to": "Acme"}, show=("args.amount", "args.to"))
+    await site.park("Another", {"n": 1}, tool="other")
+    ann = await site.visitor(ANN)
+    await site.listed(ann, "Another")
+    page = await site.listed(ann, "4 alike")
+    assert sorted(titles(page)) == ["Another", "Refund 0", "Refund 1", "Refund 2", "Refund 3", "refund_create"]
+    assert page.count("<span>amount <b>") == 4
+    assert "<span>to <b>" not in page
+
+
 async def test_a_lost_request_waits_for_somebody_to_record_what_happened(site: Site) -> None:
     request = await site.park()
     await site.review(await site.visitor(ANN), request, "approve")
