@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.channels.web.arguments import COLOURED, Argument, Laid, Piece, lay_out, pieces
@@ -54,6 +54,7 @@ def test_what_is_covered_stands_out_and_what_only_says_so_does_not() -> None:
     assert [piece.kind for piece in note.pieces] == ["string"]
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(), JSON))
 def test_every_character_that_would_run_is_shown(arguments: dict[str, Any]) -> None:
     for (name, value), row in zip(arguments.items(), lay_out(arguments, (), "args").rows, strict=True):
