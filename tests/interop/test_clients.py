@@ -114,6 +114,7 @@ async def test_a_decision_after_one_second_answers_the_first_call(matrix: Matrix
     assert counted(book, "soon") == once("soon")
 
 
+@pytest.mark.slow
 async def test_a_decision_after_eight_seconds_answers_the_first_call_of_all_but_the_impatient(
     matrix: Matrix, book: Ledger
 ) -> None:
