@@ -19,42 +19,40 @@ def report(results: Results) -> str:
             parts.append(table(title, CALL_COLUMNS, list(call_rows(cells))))
     if results.ready:
         parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
-    if results.opened:
-        rows = [
-            [
-                one.target,
-                f"{one.count:,}",
-                f"{one.answered:,}",
-                f"{one.p50:.2f} s",
-                f"{one.took:.2f} s",
-                f"{one.kib:.1f}",
-                one.error,
-            ]
-            for one in results.opened
+    parts += [part(results) for part in (_opened, _woken, _parked)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _opened(results: Results) -> str:
+    rows = [
+        [one.target, f"{one.count:,}", f"{one.answered:,}", f"{one.p50:.2f} s", f"{one.took:.2f} s", f"{one.kib:.1f}", one.error]
+        for one in results.opened
+    ]
+    columns = ["target", "open", "answered", "p50", "all done", "KiB each", "error"]
+    return table("calls open at once at a slow upstream", columns, rows) if rows else ""
+
+
+def _woken(results: Results) -> str:
+    rows = [
+        [f"{one.waiting:,}", ms(one.committed_p50), ms(one.woken_p50), ms(one.woken_p99), f"{one.opened_per_second:,.0f}"]
+        for one in results.woken
+    ]
+    columns = ["waiting", "review p50", "to woken p50", "p99", "opened/s"]
+    return table("a review wakes a waiter, in one process", columns, rows) if rows else ""
+
+
+def _parked(results: Results) -> str:
+    rows = [
+        [
+            f"{one.count:,}", f"{one.answered:,}", ms(one.to_last_byte_p50), ms(one.to_last_byte_p99), ms(one.post_p50),
+            f"{one.broker_kib:.1f}", f"{one.store_kib:.1f}", f"{one.parking:.1f}", f"{one.draining:.1f}",
         ]
-        columns = ["target", "open", "answered", "p50", "all done", "KiB each", "error"]
-        parts.append(table("calls open at once at a slow upstream", columns, rows))
-    if results.woken:
-        rows = [
-            [f"{one.waiting:,}", ms(one.committed_p50), ms(one.woken_p50), ms(one.woken_p99), f"{one.opened_per_second:,.0f}"]
-            for one in results.woken
-        ]
-        parts.append(
-            table("a review wakes a waiter, in one process", ["waiting", "review p50", "to woken p50", "p99", "opened/s"], rows)
-        )
-    if results.parked:
-        rows = [
-            [
-                f"{one.count:,}", f"{one.answered:,}", ms(one.to_last_byte_p50), ms(one.to_last_byte_p99), ms(one.post_p50),
-                f"{one.broker_kib:.1f}", f"{one.store_kib:.1f}", f"{one.parking:.1f}", f"{one.draining:.1f}",
-            ]
-            for one in results.parked
-        ]  # fmt: skip
-        columns = [
-            "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s"
-        ]  # fmt: skip
-        parts.append(table("parked calls, each on its own connection", columns, rows))
-    return "\n\n".join(parts)
+        for one in results.parked
+    ]  # fmt: skip
+    columns = [
+        "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s"
+    ]  # fmt: skip
+    return table("parked calls, each on its own connection", columns, rows) if rows else ""
 
 
 CALL_COLUMNS = ["target", "connections", "calls/s", "of direct", "p50", "added p50", "p99", "CPU us/call", "errors"]
