@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections import OrderedDict
 from typing import Any
 
 import anyio
@@ -28,6 +29,8 @@ ROUNDS = 10
 PAUSE = 0.25
 # Seconds before listening is tried again.
 AGAIN = 1.0
+# Sessions whose log level and subscriptions are remembered; the one that was not used for longest goes first.
+MOST = 10_000
 
 
 class _Client(msgspec.Struct, frozen=True, array_like=True):
@@ -51,7 +54,7 @@ class TranslatedSessions:
     def __init__(self, server: str, peers: Peers) -> None:
         self._server = server
         self._peers = peers
-        self._states: dict[str, _State] = {}
+        self._states: OrderedDict[str, _State] = OrderedDict()
         self._questions: dict[tuple[str, str], asyncio.Future[Message]] = {}
 
     @staticmethod
@@ -71,7 +74,7 @@ class TranslatedSessions:
 
     async def ask(self, session: str, request: Message, sink: Sink) -> Message:
         """Return the server's answer. Raises `UpstreamUntouched`, `OutcomeLost`."""
-        state = self._states.setdefault(session, _State())
+        state = self._state(session)
         params = request.get("params") or {}
         match request["method"]:
             case "ping":
@@ -96,7 +99,7 @@ class TranslatedSessions:
 
     async def listen(self, session: str, sink: Sink) -> None:
         """Hear about changes: one `subscriptions/listen` upstream, opened anew when the client subscribes to more."""
-        state = self._states.setdefault(session, _State())
+        state = self._state(session)
         while True:
             state.changed = asyncio.Event()
             async with anyio.create_task_group() as tasks:
@@ -106,6 +109,13 @@ class TranslatedSessions:
 
     async def end(self, session: str) -> None:
         self._states.pop(session, None)
+
+    def _state(self, session: str) -> _State:
+        state = self._states.setdefault(session, _State())
+        self._states.move_to_end(session)
+        if len(self._states) > MOST:
+            self._states.popitem(last=False)
+        return state
 
     async def _listen(self, state: _State, sink: Sink) -> None:
         asked: Message = dict.fromkeys(CHANGES.values(), True)
