@@ -116,11 +116,17 @@ async def _first(name: str, command: list[str], home: Path, env: list[str]) -> L
 def _write(folder: Path, files: dict[str, str]) -> None:
     """Make a folder whole or not at all: a half-written policy would be taken for its owner's."""
     folder.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fresh = folder.with_suffix(".new")
+    fresh = folder.with_suffix(f".{os.getpid()}")
     fresh.mkdir(exist_ok=True)
     for name, text in files.items():
         (fresh / name).write_text(text)
-    fresh.replace(folder)
+    try:
+        fresh.replace(folder)
+    except OSError:
+        shutil.rmtree(fresh)
+        if not folder.exists():
+            raise
+        # another start was faster: its files stand
 
 
 async def _accept(broker: Broker, listing: Listing) -> None:
