@@ -13,10 +13,18 @@ from pathlib import Path
 
 import anyio
 import pytest
+import structlog
 
 from broker.store.connection import Commands
 from broker.store.embedded import Embedded
 from broker.store.open import Store, open_store
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """A command that ran inside a test has set its own logging: the next test begins with the library's."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

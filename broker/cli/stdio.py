@@ -36,7 +36,7 @@ async def pumped(url: str, token: str, write: Callable[[bytes], Awaitable[None]]
     """Pump between this process's own pipes and one endpoint of the broker; `write` is of `own_stdout`."""
     import aiohttp  # noqa: PLC0415
 
-    from broker.cli.pump import Pump  # noqa: PLC0415
+    from broker.pump import Pump  # noqa: PLC0415
 
     patient = aiohttp.ClientTimeout(total=None, sock_connect=10)
     connector = aiohttp.TCPConnector(limit=0)
