@@ -23,6 +23,8 @@ ON_THEIR_WAY = 300
 TIMED = 300
 REVIEWERS = 16
 PATIENCE = 60.0
+TRIES = 20
+PAUSE = 0.5
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -40,7 +42,8 @@ class Parked(msgspec.Struct, frozen=True):
     """Times in ms, memory in KiB for each parked call: of the broker (its connection included) and of the store.
 
     `to_last_byte`: from the start of the reviewer's POST to the last byte of the agent's answer, one review at a time.
-    `draining`: the seconds that all others took, reviewed by 16 at once.
+    `draining`: the seconds that all others took, reviewed by 16 at once. `refused` reviews were answered by 503 and repeated;
+    `error` is what ended the run.
     """
 
     count: int
@@ -53,6 +56,8 @@ class Parked(msgspec.Struct, frozen=True):
     to_last_byte_p50: float
     to_last_byte_p99: float
     draining: float
+    refused: int = 0
+    error: str = ""
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -121,6 +126,7 @@ class Reviewers:
 
     def __init__(self, order: Order) -> None:
         self._port = order.port
+        self.refused = 0
         self._where = f"127.0.0.1:{order.port}"
         self._headers = {"authorization": f"Bearer {order.person}", "content-type": "application/json"}
 
@@ -138,8 +144,15 @@ class Reviewers:
                 return found
 
     async def approve(self, connection: Connection, one: Summary) -> Answer:
+        """Approve one request. A 503 (nothing was decided) is counted and tried again, as a person would."""
         body = msgspec.json.encode({"verdict": "approve", "digest": one.digest})
-        answer = await connection.send(request("POST", self._where, f"/api/v1/requests/{one.id}/reviews", body, self._headers))
+        path = f"/api/v1/requests/{one.id}/reviews"
+        for _ in range(TRIES):
+            answer = await connection.send(request("POST", self._where, path, body, self._headers))
+            if answer.status != 503:
+                break
+            self.refused += 1
+            await asyncio.sleep(PAUSE)
         _good(answer)
         return answer
 
@@ -201,6 +214,8 @@ async def run(order: Order) -> Parked:
     rest = len(waiting)
     draining = asyncio.create_task(reviewers.approve_all(waiting))
     for _ in range(rest):
+        if draining.done():
+            draining.result()  # a reviewer that failed is the reason, not the silence that follows
         await callers.next()
         answered += 1
     await draining
@@ -217,6 +232,7 @@ async def run(order: Order) -> Parked:
         to_last_byte_p50=quantile(times.last_byte, 0.5) * 1e3,
         to_last_byte_p99=quantile(times.last_byte, 0.99) * 1e3,
         draining=took,
+        refused=reviewers.refused,
     )
 
 

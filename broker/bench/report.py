@@ -46,11 +46,13 @@ def _parked(results: Results) -> str:
         [
             f"{one.count:,}", f"{one.answered:,}", ms(one.to_last_byte_p50), ms(one.to_last_byte_p99), ms(one.post_p50),
             f"{one.broker_kib:.1f}", f"{one.store_kib:.1f}", f"{one.parking:.1f}", f"{one.draining:.1f}",
+            str(one.refused), one.error,
         ]
         for one in results.parked
     ]  # fmt: skip
     columns = [
-        "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s"
+        "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s",
+        "503s", "error",
     ]  # fmt: skip
     return table("parked calls, each on its own connection", columns, rows) if rows else ""
 
