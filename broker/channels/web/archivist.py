@@ -70,7 +70,8 @@ class Archivist:
     async def step(self) -> bool:
         """Take in one batch of audit entries. Returns whether there may be more."""
         place = await self._projection.place()
-        if not place and (last := await self._audit.last()) > BATCH:
+        last = await self._audit.last()  # before the entries: one that comes in between is no gap
+        if not place and last > BATCH:
             await self._anew(last)
             return True
         entries = await self._audit.read(place, BATCH)
@@ -78,7 +79,6 @@ class Archivist:
             moved = {entry.event.request for entry in entries if isinstance(entry.event, RequestEvent)}
             await self._projection.put(await self._read(moved), entries[-1].number)
             return len(entries) == BATCH
-        last = await self._audit.last()
         if entries or last != place:
             await self._anew(last)
         return False
