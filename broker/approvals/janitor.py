@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
-from typing import Protocol
 
 import anyio
 import structlog
@@ -20,14 +19,10 @@ SWEEP = 0.25
 TIDY = 60.0
 
 
-class Clock(Protocol):
-    def __call__(self) -> datetime: ...
-
-
 class Janitor:
     """Moves what is due and forgets what is old."""
 
-    def __init__(self, requests: RequestStore, *, keep: timedelta, clock: Clock) -> None:
+    def __init__(self, requests: RequestStore, *, keep: timedelta, clock: Callable[[], datetime]) -> None:
         self._requests = requests
         self._keep = keep
         self._clock = clock
@@ -53,7 +48,7 @@ class Janitor:
         while await self._requests.forget(self._clock() - self._keep, limit=500):
             pass
 
-    async def _forever(self, work: SweepWork, every: float) -> None:
+    async def _forever(self, work: Callable[[], Awaitable[None]], every: float) -> None:
         while True:
             try:
                 await work()
@@ -62,10 +57,6 @@ class Janitor:
             except Exception:
                 log.exception("janitor.failed")
             await anyio.sleep(every)
-
-
-class SweepWork(Protocol):
-    async def __call__(self) -> None: ...
 
 
 def due_move(request: ApprovalRequest, now: datetime) -> Change:
