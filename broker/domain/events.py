@@ -53,6 +53,8 @@ class RequestEvent(EventBase, frozen=True):
 
 
 class Opened(RequestEvent, frozen=True, tag="request.opened"):
+    """People are asked. `stated` is the digest of what the agent gave as its reason, empty where it gave none."""
+
     caller: Caller
     server: str
     tool: str
@@ -61,6 +63,7 @@ class Opened(RequestEvent, frozen=True, tag="request.opened"):
     policy: str
     rules: tuple[str, ...]
     expires_at: datetime
+    stated: str = ""
 
 
 class Reviewed(RequestEvent, frozen=True, tag="request.reviewed"):

@@ -13,7 +13,7 @@ from typing import Any, NewType
 import msgspec
 
 from broker.domain import events
-from broker.domain.calls import ToolCall
+from broker.domain.calls import ToolCall, digest_of
 from broker.domain.decisions import ApprovalPlan, Escalation, Reason, RequireApproval
 from broker.domain.reviews import Review, Verdict, met
 from broker.errors import AlreadyResolved, AlreadyReviewed, NotAnApprover, SelfReview, StaleFence, StepUpNeeded, WrongMove
@@ -291,9 +291,9 @@ class Change(msgspec.Struct, frozen=True):
 
 def opened(request: ApprovalRequest) -> Change:
     """The first commit of a request."""
-    call = request.call
+    call, stated = request.call, digest_of(request.origin.stated) if request.origin.stated else ""
     fact = events.Opened(
         at=request.opened_at, **request._stamp(), caller=call.caller, server=call.server, tool=call.tool, digest=request.digest,
-        definition=request.definition, policy=request.policy, rules=request.rules, expires_at=request.expires_at,
+        definition=request.definition, policy=request.policy, rules=request.rules, expires_at=request.expires_at, stated=stated,
     )  # fmt: skip
     return Change(request, fact)

@@ -30,6 +30,8 @@ from broker.gateway.voices import Manner, Pace, Pending, Voice
 MOST_WAITS = 8
 LONGEST_KEY = 200
 KEY = META + "idempotency-key"
+LONGEST_REASON = 300
+REASON = META + "reason"
 
 Parking = Callable[[Visit, ApprovalRequest], None]
 
@@ -71,7 +73,7 @@ class Calls:
         headers = visit.headers()
         if visit.head.parameters:
             headers |= await checked_parameters(visit, self._schemas)
-        verdict = await self._judge.admit(_call_of(visit), visit.origin(self._broker))
+        verdict = await self._judge.admit(_call_of(visit), visit.origin(self._broker, stated=_stated(visit)))
         match verdict:
             case Admitted():
                 await self._passed(visit, headers, verdict)
@@ -174,14 +176,32 @@ class Calls:
 
 
 def _call_of(visit: Visit) -> ToolCall:
-    message = visit.message
-    key = message.meta.get(KEY, "")
-    if not isinstance(key, str) or len(key) > LONGEST_KEY:
-        raise Malformed(f"`{KEY}` has to be a string of at most {LONGEST_KEY} characters", rpc=INVALID_PARAMS)
+    message, key = visit.message, _said(visit, KEY, LONGEST_KEY)
     params: dict[str, Any] = {name: value for name, value in message.params.items() if name != "_meta"}
     client, version = _client(visit)
     caller = msgspec.structs.replace(visit.caller, client=client, client_version=version)
     return ToolCall(visit.server.name, message.params["name"], params, caller, key)
+
+
+def _stated(visit: Visit) -> str:
+    """Return why the agent says it calls: shown to people as unverified, judged by nobody."""
+    return _said(visit, REASON, LONGEST_REASON)
+
+
+def _said(visit: Visit, name: str, longest: int) -> str:
+    """Return what the agent put under a name of ours in `_meta`, empty where nothing. Raises `Malformed`."""
+    said = visit.message.meta.get(name, "")
+    if not isinstance(said, str) or len(said) > longest or not _is_text(said):
+        raise Malformed(f"`{name}` has to be a string of at most {longest} characters", rpc=INVALID_PARAMS)
+    return said
+
+
+def _is_text(said: str) -> bool:
+    try:
+        said.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _client(visit: Visit) -> tuple[str, str]:

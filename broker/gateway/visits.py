@@ -46,7 +46,7 @@ class Visit(msgspec.Struct, frozen=True):
         """The headers that go upstream."""
         return {"content-type": "application/json", **self.head.onward(self.upstream_session)}
 
-    def origin(self, broker: str) -> Origin:
+    def origin(self, broker: str, *, stated: str = "") -> Origin:
         trace = _TRACE.fullmatch(self.head.trace)
         return Origin(
             era=self.version,
@@ -54,4 +54,5 @@ class Visit(msgspec.Struct, frozen=True):
             rpc_id=self.message.id,
             broker=broker,
             trace=trace[1] if trace else secrets.token_hex(16),
+            stated=stated,
         )

@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import httpx2
 
+from broker.domain.calls import digest_of
+from broker.domain.events import Opened
 from tests.fakes.scripted import Upstream
 from tests.gateway.rig import Rig
 from tests.gateway.wire import call, events, post
@@ -101,6 +103,23 @@ async def test_an_agent_has_no_way_to_decide(scripted: Rig, upstream: Upstream, 
         assert (await http.post(f"{scripted.url}/mcp/{path}", json=call())).status_code == 404
     assert [request.id for request in await scripted.asked()] == [request_id]
     assert [seen.message and seen.message["params"]["name"] for seen in upstream.of("tools/call")] == []
+
+
+async def test_what_the_agent_says_for_itself_is_kept_with_the_request_and_decides_nothing(
+    scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient
+) -> None:
+    message = call("park_me", {"amount": 1})
+    message["params"]["_meta"]["approval-broker/reason"] = "the customer asked"
+    async with anyio.create_task_group() as agents:
+        agents.start_soon(post, http, scripted.mcp("scripted"), message)
+        (request,) = await scripted.asked()
+        await scripted.approve()
+    told = [entry.event for entry in await scripted.store.audit.read(0, 10)]
+    assert request.origin.stated == "the customer asked"
+    assert (request.digest, request.call.params) == (request.call.digest(), {"name": "park_me", "arguments": {"amount": 1}})
+    assert [event.stated for event in told if isinstance(event, Opened)] == [digest_of("the customer asked")]
+    (sent,) = upstream.of("tools/call")
+    assert "the customer asked" not in str(sent.message)
 
 
 async def test_an_idempotency_key_separates_intents_and_refuses_another_call(

@@ -55,10 +55,11 @@ def may_approve_here(request: ApprovalRequest, shown: Shown) -> bool:
 
 
 def view_of(request: ApprovalRequest, shown: Shown) -> str:
-    """Return the mark of what is decided on: the call as shown, and what is demanded. Progress is no part of it."""
+    """Return the mark of what is decided on: call and agent as shown, and what is demanded. Progress is no part of it."""
     asks = [[ask.rule, [[need.group, need.count] for need in ask.all_of]] for ask in request.plan.asks]
     fields = [[field.label, field.value] for field in shown.fields]
-    return digest_of([request.digest, shown.title, fields, arguments_text(shown), asks, request.policy])[:16]
+    said = request.origin.stated
+    return digest_of([request.digest, shown.title, fields, arguments_text(shown), asks, request.policy, said])[:16]
 
 
 def buttons(request: ApprovalRequest, shown: Shown, face: Face, place: str = "") -> list[Block]:

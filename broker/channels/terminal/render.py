@@ -30,6 +30,7 @@ def whole(found: dict[str, Any], now: datetime) -> str:
         f"agent      {_line(request['agent'], 200)}" + (f", owner {_line(request['owner'], 200)}" if request["owner"] else ""),
         f"calls      {_line(request['server'], 200)} → {_line(request['tool'], 200)}",
         f"digest     {request['digest']}",
+        *([f"says       {_line(found['stated'], 600)} (the agent, unverified)"] if found["stated"] else []),
     ]
     return "\n".join((*head, *_arguments(found), *_people(found), *_story(found)))
 

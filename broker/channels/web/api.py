@@ -25,7 +25,7 @@ from broker.channels.web.standing import may_see, sees, standing
 from broker.channels.web.verdicts import Given, give, write_down
 from broker.channels.web.visitors import AnyRequest
 from broker.domain.people import Reviewer
-from broker.domain.redaction import shown_call
+from broker.domain.redaction import covered, shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import Malformed, Unauthenticated, UnknownRequest
 
@@ -125,6 +125,7 @@ async def _whole(request: AnyRequest, token: Token, found: ApprovalRequest) -> W
     return whole(
         found,
         shown_call(found.call, found.plan, web.parts.mask_key),
+        stated=covered(found.origin.stated, web.parts.mask_key),
         people=web.people(),
         standing=standing(found, token.person, _groups(request, token), web.now()),
         moments=await moments(web, found),

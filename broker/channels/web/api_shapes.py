@@ -73,7 +73,7 @@ class Happened(msgspec.Struct, frozen=True):
 class Whole(msgspec.Struct, frozen=True):
     """One request. `arguments` and `rest` are redacted; `whole` is False where more is hidden than a rule covers, and then
     it can't be approved by a token. `blocked` says why you can't review it, empty where you can. `to_type` is the path of
-    the argument whose value has to be typed to approve.
+    the argument whose value has to be typed to approve. `stated` is why the agent says it calls: nobody has verified it.
     """
 
     request: Summary
@@ -93,6 +93,7 @@ class Whole(msgspec.Struct, frozen=True):
     ended_at: datetime | None
     policy: str
     definition: str
+    stated: str
 
 
 class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -120,7 +121,9 @@ def summary(request: ApprovalRequest, title: str) -> Summary:
     )  # fmt: skip
 
 
-def whole(request: ApprovalRequest, shown: Shown, *, people: People, standing: Standing, moments: Sequence[Moment]) -> Whole:
+def whole(
+    request: ApprovalRequest, shown: Shown, *, stated: str, people: People, standing: Standing, moments: Sequence[Moment]
+) -> Whole:
     return Whole(
         request=summary(request, shown.title),
         arguments=shown.arguments,
@@ -139,4 +142,5 @@ def whole(request: ApprovalRequest, shown: Shown, *, people: People, standing: S
         ended_at=request.ended_at,
         policy=request.policy,
         definition=request.definition,
+        stated=stated,
     )

@@ -16,7 +16,7 @@ from broker.channels.web.timeline import Moment, from_record, timeline
 from broker.channels.web.verdicts import to_type
 from broker.channels.web.views import Background, RequestView, request_view
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, visitor
-from broker.domain.redaction import Shown, shown_call
+from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.redaction import shown as redacted
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import StoreUnavailable, UnknownRequest
@@ -51,7 +51,8 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
         known = Background(
             known.moments, signals(request, earlier, now), _compared(web, request, shown, Past(tuple(visible)).last_approved)
         )
-    return request_view(request, shown, known, people=web.people(), standing=standing(request, who.person, own, now), now=now)
+    stated, stands = covered(request.origin.stated, web.parts.mask_key), standing(request, who.person, own, now)
+    return request_view(request, shown, known, people=web.people(), standing=stands, now=now, stated=stated)
 
 
 async def _past(web: Web, request: ApprovalRequest) -> Past | None:

@@ -101,9 +101,10 @@ class RequestView(msgspec.Struct, frozen=True):
 
 
 def request_view(
-    request: ApprovalRequest, shown: Shown, known: Background, *, people: People, standing: Standing, now: datetime
-) -> RequestView:
-    """Put together what one person sees of one request."""
+    request: ApprovalRequest, shown: Shown, known: Background, *, people: People, standing: Standing, now: datetime,
+    stated: str = "",
+) -> RequestView:  # fmt: skip
+    """Put together what one person sees of one request. `stated` is what the agent says, covered like the arguments."""
     caller = request.call.caller
     return RequestView(
         request=request,
@@ -124,7 +125,7 @@ def request_view(
         known=known,
         agent=pieces(caller.agent or caller.workload or caller.user or "unnamed"),
         client=pieces(" ".join(part for part in (caller.client, caller.client_version) if part)),
-        stated=pieces(request.origin.stated),
+        stated=pieces(stated),
         owner=people.person(caller.owner).shown if caller.owner else "",
         user=people.person(caller.user).shown if caller.user else "",
         soon=request.state is RequestState.PENDING and request.expires_at - now < SOON,
@@ -134,8 +135,9 @@ def request_view(
 
 
 def view_digest(request: ApprovalRequest, shown: Shown) -> str:
-    """Return the digest of what a person was shown: the call's digest, and the arguments as they were redacted."""
-    return digest_of({"request": request.digest, "title": shown.title, "args": shown.arguments, "rest": shown.rest})
+    """Return the digest of what a person was shown: the call's digest, the arguments as redacted, what the agent says."""
+    seen = {"request": request.digest, "title": shown.title, "args": shown.arguments, "rest": shown.rest}
+    return digest_of(seen | ({"stated": request.origin.stated} if request.origin.stated else {}))
 
 
 def needs(request: ApprovalRequest, people: People) -> tuple[Need, ...]:

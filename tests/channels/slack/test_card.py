@@ -16,7 +16,7 @@ from broker.channels.slack.modals import details, rejection
 from broker.channels.slack.thread import replies
 from broker.domain.decisions import Severity
 from broker.domain.redaction import shown_call
-from broker.domain.requests import ApprovalRequest, RequestState
+from broker.domain.requests import ApprovalRequest, Origin, RequestState
 from tests.channels.slack.samples import EVIL, FACE, KEY, NOON, a_request, a_review, evil, states
 
 STATES = states()
@@ -170,6 +170,7 @@ def test_a_view_binds_what_was_shown_and_demanded_and_not_how_far_it_is() -> Non
         {"policy": "sha256:new"},
         {"plan_redact": ("$.args.note",)},
         {"rest": {"task": 1}},
+        {"origin": Origin(stated="another story")},
     ):
         assert view(a_request()) != view(a_request(**changes))  # type: ignore[arg-type]
 

@@ -36,6 +36,7 @@ WHOLE = {
     "ended_at": None,
     "policy": "sha256:2",
     "definition": "",
+    "stated": "the customer\nasked \u202etwice",
 }
 
 
@@ -62,6 +63,7 @@ def test_nothing_that_an_agent_wrote_can_steer_the_terminal() -> None:
         "line\\u{a}line",
         "0 of 1 of finance",
         "r: above 500",
+        "the customer\\u{a}asked \\u{202e}twice (the agent, unverified)",
     ):
         assert told in text
 

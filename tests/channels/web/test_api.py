@@ -90,10 +90,11 @@ async def test_a_body_that_will_not_do_is_told_as_a_problem(site: Site, body: di
 
 
 async def test_what_is_hidden_can_not_be_approved_by_a_token(site: Site) -> None:
-    request = await site.park(arguments={"note": "use ghp_" + "a1B2" * 9})
+    request = await site.park(arguments={"note": "use ghp_" + "a1B2" * 9}, stated="it needs ghp_" + "c3D4" * 9)
     ann = await site.api(ANN)
     found = (await ann.get(f"/api/v1/requests/{request.id}")).json()
     assert not found["whole"]
+    assert found["stated"].startswith("it needs [redacted")
     body = {"verdict": "approve", "digest": request.digest}
     answer = await ann.post(f"/api/v1/requests/{request.id}/reviews", json=body)
     assert (answer.status_code, answer.json()["code"]) == (422, "not_whole")

@@ -120,7 +120,7 @@ async def test_a_request_that_demands_a_passkey_can_be_rejected_and_not_approved
 
 async def test_what_looks_like_a_secret_is_covered_and_must_be_uncovered_before_approving(site: Site) -> None:
     secret = "ghp_" + "a1B2" * 9
-    request = await site.park(arguments={"note": f"use {secret}"})
+    request = await site.park(arguments={"note": f"use {secret}"}, stated=f"I was told to use {secret}")
     ann = await site.visitor(ANN)
     page = (await ann.get(f"/r/{request.id}")).text
     assert secret not in page
