@@ -40,6 +40,8 @@ class TokenIssuer(BaseModel):
     user_claim: str = "sub"
     groups_claim: str = "groups"
     workloads: bool = False
+    surface_claim: str = ""
+    conversation_claim: str = ""
 
 
 class SignInProvider(BaseModel):

@@ -22,6 +22,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     make.add_argument("--servers", type=names, metavar="A,B", help="the servers it may use (all, if not given)")
     make.add_argument("--user", default="", metavar="PERSON", help="the person for whom it always acts")
     make.add_argument("--groups", type=names, default=(), metavar="A,B", help="the groups that policies see for it")
+    make.add_argument("--surface", default="", metavar="NAME", help="the chat, IDE or bot that it is part of")
     make.add_argument("--expires", type=span, default=timedelta(days=90), metavar="SPAN", help="30m, 12h, 90d (default 90d)")
     make.add_argument("--unlisted", action="store_true", help="the persons are right, though people.yaml lacks them")
     make.set_defaults(run=_add)
@@ -50,9 +51,11 @@ async def _make(args: argparse.Namespace) -> int:
             )
         tokens = AgentTokens(here.store.credentials, clock=clock)
         secret = await tokens.add(
-            args.name, owner=args.owner, lasts=args.expires, servers=args.servers, user=args.user, groups=args.groups
-        )
-        await here.note("agent.token_made", agent=args.name, owner=args.owner, servers=",".join(args.servers or ("*",)))
+            args.name, owner=args.owner, lasts=args.expires, servers=args.servers, user=args.user, groups=args.groups,
+            surface=args.surface,
+        )  # fmt: skip
+        told = {"servers": ",".join(args.servers or ("*",)), **({"surface": args.surface} if args.surface else {})}
+        await here.note("agent.token_made", agent=args.name, owner=args.owner, **told)
     print(secret)
     aside("This is shown once. The agent sends it as `Authorization: Bearer …`.")
     return 0
@@ -69,7 +72,8 @@ async def _list(args: argparse.Namespace) -> int:
         found = await AgentTokens(here.store.credentials, clock=clock).all(args.name)
     for token_id, token in found:
         servers = ", ".join(token.servers) if token.servers is not None else "every server"
-        print(f"{token_id}  {token.agent}  owner {token.owner}  {servers}  until {token.expires_at:%Y-%m-%d %H:%M} UTC")
+        via = f"  through {token.surface}" if token.surface else ""
+        print(f"{token_id}  {token.agent}  owner {token.owner}{via}  {servers}  until {token.expires_at:%Y-%m-%d %H:%M} UTC")
     if not found:
         print("no tokens: `broker agents add NAME --owner PERSON` makes one")
     return 0

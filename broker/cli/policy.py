@@ -66,6 +66,8 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("--user", default="", metavar="PERSON")
     explain.add_argument("--groups", default=None, metavar="A,B", help="the caller's groups (people.yaml's, if not given)")
     explain.add_argument("--workload", default="", metavar="NAME")
+    explain.add_argument("--surface", default="", metavar="NAME", help="the chat, IDE or bot that the call comes through")
+    explain.add_argument("--conversation", default="", metavar="ID", help="where in it")
     explain.add_argument("--now", type=datetime.fromisoformat, default=None, metavar="TIME", help="2026-11-24T10:00:00Z")
     explain.add_argument(
         "--counter", action="append", default=[], metavar="NAME=SUM", help="what a counter holds; 0 if not given"

@@ -36,7 +36,9 @@ def from_words(args: argparse.Namespace, policy: Policy) -> Asked:
     except msgspec.DecodeError as error:
         raise ConfigInvalid(f"the arguments are no JSON: {error}") from None
     groups = tuple(filter(None, args.groups.split(","))) if args.groups is not None else None
-    caller = Caller(user=args.user, workload=args.workload, groups=groups or ())
+    caller = Caller(
+        user=args.user, workload=args.workload, groups=groups or (), surface=args.surface, conversation=args.conversation
+    )  # fmt: skip
     call = ToolCall(args.server, args.tool, {"name": args.tool, "arguments": arguments}, caller)
     counters = {**dict.fromkeys(ruleset(policy).counters, 0.0), **_sums(args.counter)}
     return call, Facts(_moment(args.now), _listed(policy, call), None, counters), groups

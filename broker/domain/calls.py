@@ -17,6 +17,8 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     `agent` names the credential; `owner` is the person to whom the agent belongs, who counts as
     requester wherever self-approval is judged. `client` is what the software says of itself:
     shown, never trusted, and no part of `principal`. `servers` limits the credential; None is all.
+    `surface` is the chat, IDE or bot that the call comes through, and `conversation` where in it: both as the credential
+    vouches for them, never as the agent says.
     """
 
     agent: str = ""
@@ -27,11 +29,15 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     client: str = ""
     client_version: str = ""
     servers: tuple[str, ...] | None = None
+    surface: str = ""
+    conversation: str = ""
 
     @property
     def principal(self) -> str:
         """A stable key of the verified identity: sessions, joining and mailboxes are bound to it."""
-        return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in (self.agent, self.user, self.workload))
+        place = (self.surface, self.conversation) if self.surface or self.conversation else ()
+        parts = (self.agent, self.user, self.workload, *place)
+        return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
 
     @property
     def people(self) -> frozenset[str]:

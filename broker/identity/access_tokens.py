@@ -90,7 +90,15 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
         workload=subject if service else "",
         groups=groups,
         servers=servers,
+        surface=_told(claims, issuer.surface_claim),
+        conversation=_told(claims, issuer.conversation_claim),
     )
+
+
+def _told(claims: Mapping[str, Any], name: str) -> str:
+    """A claim that the issuer vouches for; empty where the issuer is not asked for it, or says no plain word."""
+    told = claims.get(name) if name else None
+    return told if isinstance(told, str) else ""
 
 
 def _unverified(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -19,7 +19,8 @@ _KEPT_IN_MEMORY = 10_000
 class AgentToken(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one token stands for. `servers` None: every server that the policy lets it use.
 
-    `owner` is the person to whom the agent belongs; `user` the one for whom it always acts, where that is fixed.
+    `owner` is the person to whom the agent belongs; `user` the one for whom it always acts, where that is fixed;
+    `surface` the chat, IDE or bot that it is part of.
     """
 
     agent: str
@@ -29,9 +30,12 @@ class AgentToken(msgspec.Struct, frozen=True, omit_defaults=True):
     servers: tuple[str, ...] | None = None
     user: str = ""
     groups: tuple[str, ...] = ()
+    surface: str = ""
 
     def caller(self) -> Caller:
-        return Caller(agent=self.agent, user=self.user, groups=self.groups, owner=self.owner, servers=self.servers)
+        return Caller(
+            agent=self.agent, user=self.user, groups=self.groups, owner=self.owner, servers=self.servers, surface=self.surface
+        )  # fmt: skip
 
 
 class _Remembered(msgspec.Struct, frozen=True):
@@ -63,11 +67,11 @@ class AgentTokens:
 
     async def add(
         self, agent: str, *, owner: str, lasts: timedelta, servers: tuple[str, ...] | None = None, user: str = "",
-        groups: tuple[str, ...] = (),
+        groups: tuple[str, ...] = (), surface: str = "",
     ) -> str:  # fmt: skip
         """Make a token and return its secret: the only time that it can be read."""
         secret, now = new_secret(Kind.AGENT), self._clock()
-        token = AgentToken(agent, owner, now, now + lasts, servers, user, groups)
+        token = AgentToken(agent, owner, now, now + lasts, servers, user, groups, surface)
         await self._credentials.put(Kind.AGENT, hash_of(secret), _encode(token), holder=agent, ttl=lasts)
         return secret
 

@@ -25,6 +25,8 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     """One issuer that is trusted. `jwks_url` saves the discovery. Claims are read by the names given here.
 
     `audiences` are taken beside the broker's own addresses. `workloads`: its tokens stand for services, not for people.
+    `surface_claim` and `conversation_claim` are believed where they are named: name them only for an issuer that vouches
+    for the chat, IDE or bot of a call, and not for one whose claims an agent can choose.
     """
 
     issuer: str
@@ -33,6 +35,8 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     user_claim: str = "sub"
     groups_claim: str = "groups"
     workloads: bool = False
+    surface_claim: str = ""
+    conversation_claim: str = ""
 
 
 class Keys:

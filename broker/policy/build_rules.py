@@ -26,7 +26,8 @@ from broker.policy.titles import bad_holes
 from broker.policy.writing import Writer
 
 _RESERVED = frozenset(("unmatched", "arguments", "unsatisfiable"))
-_GLOBBED = frozenset(("server", "tool", "not_tool", "users", "clients", "workloads"))
+_PLACES = ("surfaces", "not_surfaces", "conversations", "not_conversations")
+_GLOBBED = frozenset(("server", "tool", "not_tool", "users", "clients", "workloads", *_PLACES))
 _EXACT = frozenset(("groups_any", "groups_all", "groups_none", "env"))
 _SPARED = ("timeout", "channels", "show", "step_up", "type_to_confirm", "caller")
 _ASKS = (RuleEffect.REQUIRE_APPROVAL, RuleEffect.LIMIT)

@@ -33,6 +33,8 @@ _CALLER = Record(
         "groups": Field(_NAMES, "its groups; those of people.yaml if absent"),
         "agent": Field(_WORD, "the agent's name"),
         "owner": Field(_WORD, "the person to whom the agent belongs"),
+        "surface": Field(_WORD, "the chat, IDE or bot that the call comes through"),
+        "conversation": Field(_WORD, "where in it"),
     },
 )
 _CLIENT = Record("`client`", {"name": Field(_WORD, "by its own words"), "version": Field(_WORD, "by its own words")})
@@ -176,7 +178,7 @@ def _made(read: Read, given: dict[str, Any], call: tuple[Any, ...], sheet: Sheet
 def _caller(caller: dict[str, Any], client: Read | str | None) -> Caller:
     software = {"name": client} if isinstance(client, str) else client.values if client is not None else {}
     return Caller(
-        **{name: caller[name] for name in ("user", "workload", "agent", "owner") if name in caller},
+        **{name: caller[name] for name in _CALLER.fields if name != "groups" and name in caller},
         groups=tuple(caller.get("groups", ())),
         client=software.get("name", ""),
         client_version=software.get("version", ""),

@@ -28,6 +28,8 @@ VARIABLES: Mapping[str, cel.Type] = {
     "caller.user": _T.STRING,
     "caller.workload": _T.STRING,
     "caller.groups": _T.List(_T.STRING),
+    "caller.surface": _T.STRING,
+    "caller.conversation": _T.STRING,
     "client.name": _T.STRING,
     "client.version": _T.STRING,
     "server.name": _T.STRING,

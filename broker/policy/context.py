@@ -37,7 +37,7 @@ class Context:
             return "hints"
         if match.env and self.rules.environment not in match.env:
             return "env"
-        return self._unmet_groups(match) or self._unmet_names(match)
+        return self._unmet_groups(match) or self._unmet_names(match) or (self._unmet_place(match) if match.placed else "")
 
     def _unmet_groups(self, match: Match) -> str:
         groups = self._group_set
@@ -54,6 +54,17 @@ class Context:
         if match.clients and not match.clients.has(caller.client):
             return "clients"
         return "workloads" if match.workloads and not match.workloads.has(caller.workload) else ""
+
+    def _unmet_place(self, match: Match) -> str:
+        """What nobody vouches for is no surface and no conversation: it meets no name, not even `*`."""
+        surface, conversation = self.call.caller.surface, self.call.caller.conversation
+        if match.surfaces and not (surface and match.surfaces.has(surface)):
+            return "surfaces"
+        if match.conversations and not (conversation and match.conversations.has(conversation)):
+            return "conversations"
+        if surface and match.not_surfaces.has(surface):
+            return "not_surfaces"
+        return "not_conversations" if conversation and match.not_conversations.has(conversation) else ""
 
     def counted(self, counter: Counter) -> float | None:
         """What this call adds to a counter; None when its amount can't be told."""
@@ -75,6 +86,8 @@ class Context:
             "caller.user": caller.user,
             "caller.workload": caller.workload,
             "caller.groups": list(self.groups),
+            "caller.surface": caller.surface,
+            "caller.conversation": caller.conversation,
             "client.name": caller.client,
             "client.version": caller.client_version,
             "server.name": call.server,

@@ -35,6 +35,10 @@ _WHO = {
     "users": Field(_NAMES, "the caller's user, exact or with * and ?"),
     "clients": Field(_NAMES, "the agent's software by its own words: shown, not proved"),
     "workloads": Field(_NAMES, "the caller's service identity"),
+    "surfaces": Field(_NAMES, "the chat, IDE or bot that the call comes through, as its credential says"),
+    "not_surfaces": Field(_NAMES, "surfaces that are left out; no surface at all is not left out"),
+    "conversations": Field(_NAMES, "where in the surface, as its credential says: the id of a Slack conversation"),
+    "not_conversations": Field(_NAMES, "conversations that are left out; none at all is not left out"),
     "env": Field(_ENVIRONMENTS, "the broker's environment"),
 }
 MATCH = Record("`match`", {**_WHO, "hints": Field(_HINTS, "effective hints of the tool")})

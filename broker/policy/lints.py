@@ -43,20 +43,23 @@ def _shadowed(rules: list[Rule]) -> Iterator[Finding]:
                 break
 
 
+_NAMED = ("server", "tool", "users", "clients", "workloads", "surfaces", "conversations")
+_LEFT_OUT = ("not_tool", "not_surfaces", "not_conversations")
+
+
 def _certain(rule: Rule) -> bool:
     return rule.mode is Mode.ENFORCE and not rule.conditions and rule.limit is None
 
 
 def _within(inner: Match, outer: Match) -> bool:
     """Is every call that meets `inner` one that meets `outer`? Only a yes is certain."""
-    names = all(
-        _names_within(getattr(inner, key), getattr(outer, key)) for key in ("server", "tool", "users", "clients", "workloads")
-    )
+    names = all(_names_within(getattr(inner, key), getattr(outer, key)) for key in _NAMED)
     groups = (not outer.groups_any or (bool(inner.groups_any) and inner.groups_any <= outer.groups_any)) and (
         outer.groups_all <= inner.groups_all and outer.groups_none <= inner.groups_none
     )
     rest = (not outer.env or (bool(inner.env) and inner.env <= outer.env)) and set(outer.hints) <= set(inner.hints)
-    return names and groups and rest and (not outer.not_tool or outer.not_tool == inner.not_tool)
+    left_out = (getattr(outer, key) in (Names(), getattr(inner, key)) for key in _LEFT_OUT)
+    return names and groups and rest and all(left_out)
 
 
 def _names_within(inner: Names, outer: Names) -> bool:

@@ -57,11 +57,20 @@ class Match(msgspec.Struct, frozen=True):
     users: Names = Names()
     clients: Names = Names()
     workloads: Names = Names()
+    surfaces: Names = Names()
+    not_surfaces: Names = Names()
+    conversations: Names = Names()
+    not_conversations: Names = Names()
     groups_any: frozenset[str] = frozenset()
     groups_all: frozenset[str] = frozenset()
     groups_none: frozenset[str] = frozenset()
     env: frozenset[str] = frozenset()
     hints: tuple[tuple[str, bool], ...] = ()
+
+    @property
+    def placed(self) -> bool:
+        """Does it ask through which surface, or from which conversation, the call comes?"""
+        return bool(self.surfaces or self.not_surfaces or self.conversations or self.not_conversations)
 
     def covers(self, server: str, tool: str) -> bool:
         """Does it hold for this server and tool, whoever calls?"""

@@ -54,6 +54,22 @@ async def test_an_audience_of_one_server_opens_that_server_only(provider: Provid
     assert (caller.may_use("payments"), caller.may_use("files")) == (True, False)
 
 
+async def test_surface_and_conversation_are_believed_where_the_issuer_is_asked_for_them(provider: Provider) -> None:
+    claims = {"via": "support-bot", "place": "C0AIRFLOW", "surface": "other"}
+    asked = AccessTokens(
+        [Issuer(provider.url, surface_claim="via", conversation_claim="place")], base=BASE, clock=lambda: NOW
+    )  # fmt: skip
+    caller = await asked.authenticate(provider.token(**claims))
+    assert (caller.surface, caller.conversation) == ("support-bot", "C0AIRFLOW")
+    odd = await asked.authenticate(provider.token(via=["support-bot"], place=7))
+    assert (odd.surface, odd.conversation) == ("", "")
+
+
+async def test_an_issuer_that_is_not_asked_vouches_for_no_surface(provider: Provider, tokens: AccessTokens) -> None:
+    caller = await tokens.authenticate(provider.token(surface="support-bot", conversation="C0AIRFLOW", via="x"))
+    assert (caller.surface, caller.conversation) == ("", "")
+
+
 BEFORE, AFTER = int((NOW - timedelta(minutes=1)).timestamp()), int((NOW + timedelta(minutes=1)).timestamp())
 
 

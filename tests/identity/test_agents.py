@@ -134,3 +134,12 @@ async def test_the_allowed_road_asks_the_store_once_for_many_calls(credentials: 
     for _ in range(100):
         await tokens.authenticate(f"Bearer {secret}")
     assert road.asked == 1
+
+
+async def test_an_agents_surface_is_that_of_its_token(credentials: HashedCredentials, clock: Clock) -> None:
+    tokens = AgentTokens(credentials, clock=clock)
+    secret = await tokens.add("bot", owner="dana@example.com", lasts=DAY, surface="webapp")
+    plain = await tokens.add("bot", owner="dana@example.com", lasts=DAY)
+    through, without = [await tokens.authenticate(f"Bearer {one}") for one in (secret, plain)]
+    assert (through.surface, without.surface) == ("webapp", "")
+    assert through.principal != without.principal

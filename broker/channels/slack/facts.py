@@ -55,6 +55,8 @@ def _act(request: ApprovalRequest) -> Block:
 def _who(request: ApprovalRequest, face: Face) -> Block:
     caller = request.call.caller
     parts = [blocks.text("Agent "), blocks.line(caller.agent or caller.workload or "without a name", 120, bold=True)]
+    if caller.surface:
+        parts.append(blocks.line(f" through {caller.surface}", 80))
     if caller.client:
         parts.append(blocks.line(f" ({caller.client} {caller.client_version}".rstrip() + ", by its own account)", 160))
     if caller.user:

@@ -75,10 +75,16 @@ def _row(rule: Rule, hits: Hits | None) -> RuleRow:
     )
 
 
+_NAMES = (
+    "server", "tool", "not_tool", "users", "clients", "workloads", "surfaces", "not_surfaces", "conversations",
+    "not_conversations",
+)  # fmt: skip
+
+
 def about(match: Match) -> list[tuple[str, str]]:
     """Return which calls a rule is about, key by key as it is written."""
     told = []
-    for key in ("server", "tool", "not_tool", "users", "clients", "workloads"):
+    for key in _NAMES:
         written = getattr(match, key).written
         if written:
             told.append((key, ", ".join(written)))
