@@ -262,7 +262,8 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
-        oidc=identity.oidc, timeline=store.audit.about, audit=store.audit, history=settings.data.expanduser(),
+        oidc=identity.oidc, timeline=store.audit.about, audit=store.audit,
+        presence=store.presence, history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
         problems=lambda: policies.problems, checkup=lambda: examined(settings, policies, opening), clock=now,
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,

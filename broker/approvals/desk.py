@@ -13,11 +13,12 @@ import msgspec
 from broker.approvals.limits import Memory
 from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool, Watch
 from broker.domain.calls import Caller, ToolCall, join_of
+from broker.domain.comments import commented
 from broker.domain.decisions import RequireApproval
 from broker.domain.outcomes import Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
-from broker.domain.reviews import Review, Verdict
+from broker.domain.reviews import Comment, Review, Verdict
 from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest
 
 # A wake-up that got lost costs at most this many seconds: the record is read again.
@@ -170,6 +171,18 @@ class Desk:
             with suppress(StoreUnavailable):
                 await self._memory.keep(join_of(after.call, after.digest), after.note)
         return after
+
+    async def comment(self, request_id: RequestId, by: Reviewer, text: str) -> ApprovalRequest:
+        """Write something beside a request, in any of its states. No agent is told, and nothing is decided.
+
+        Raises `UnknownRequest`, `NotAnApprover`, `WrongMove`.
+        """
+        groups = self.groups_of(by)
+
+        def change(request: ApprovalRequest, now: datetime) -> Change:
+            return commented(request, Comment(by.person, now, by.channel, text), groups, now)
+
+        return await self._requests.update(request_id, change)
 
     async def record(self, request_id: RequestId, by: Reviewer, *, ran: bool, why: str) -> ApprovalRequest:
         """Write down what became of an UNKNOWN request. The same people as for a review."""

@@ -77,6 +77,14 @@ class Reviewed(RequestEvent, frozen=True, tag="request.reviewed"):
     evidence: dict[str, Any] | None = None
 
 
+class Commented(RequestEvent, frozen=True, tag="request.commented"):
+    """A person wrote something beside the request. It decided nothing."""
+
+    who: str
+    channel: str
+    text: str
+
+
 class Reopened(RequestEvent, frozen=True, tag="request.reopened"):
     """The policy now in force needs more than was given."""
 
@@ -143,6 +151,7 @@ Event = (
     | CallEnded
     | Opened
     | Reviewed
+    | Commented
     | Reopened
     | Escalated
     | Ended

@@ -15,7 +15,7 @@ import msgspec
 from broker.domain import events
 from broker.domain.calls import ToolCall, digest_of
 from broker.domain.decisions import ApprovalPlan, Escalation, Reason, RequireApproval
-from broker.domain.reviews import Review, Verdict, met
+from broker.domain.reviews import Comment, Review, Verdict, met
 from broker.errors import AlreadyResolved, AlreadyReviewed, NotAnApprover, SelfReview, StaleFence, StepUpNeeded, WrongMove
 
 RequestId = NewType("RequestId", str)
@@ -90,6 +90,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     expires_at: datetime
     origin: Origin = Origin()
     reviews: tuple[Review, ...] = ()
+    comments: tuple[Comment, ...] = ()
     escalated: tuple[str, ...] = ()
     release_by: datetime | None = None
     claim: Claim | None = None
@@ -163,14 +164,11 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     def expired(self, now: datetime) -> Change:
         """End it when its deadline or its release window is over. Silence is never consent."""
         self._still(RequestState.PENDING, RequestState.APPROVED)
-        limit = self.expires_at if self.state is RequestState.PENDING else self.release_by
+        pending = self.state is RequestState.PENDING
+        limit = self.expires_at if pending else self.release_by
         if limit is None or now < limit:
             raise WrongMove("the request is not due", request=self.id)
-        late = (
-            "nobody decided in time"
-            if self.state is RequestState.PENDING
-            else "it was approved, but could not be released in time"
-        )
+        late = "nobody decided in time" if pending else "it was approved, but could not be released in time"
         return self._end(RequestState.EXPIRED, now, why=late)
 
     def cancelled(self, now: datetime, why: str = "the agent withdrew it") -> Change:

@@ -34,6 +34,15 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     evidence: dict[str, Any] | None = None
 
 
+class Comment(msgspec.Struct, frozen=True):
+    """What one person wrote beside a request, for the others who look at it. Decides nothing, and no agent is told."""
+
+    who: str
+    at: datetime
+    channel: str
+    text: str
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far one requirement is: `have` of `need.count`."""
 

@@ -181,6 +181,11 @@ def lease(name: str) -> str:
     return _in(0, "lease", name)
 
 
+def presence(place: str) -> str:
+    """Sorted set with a time to live: who is at a place, by the time until which they are."""
+    return _in(0, "presence", place)
+
+
 def broker(broker_id: str) -> str:
     """String with a time to live: a broker is alive."""
     return _in(0, "broker", broker_id)

@@ -26,6 +26,7 @@ from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
 from broker.store.outbox import TAKEOVER, StreamOutbox
+from broker.store.presence import Presence
 from broker.store.recordings import Recordings
 from broker.store.requests import Observe, Requests
 from broker.store.sealing import SigningKeys
@@ -54,6 +55,7 @@ class Store:
     stops: Shelf
     seals: SealHead
     leases: Leases
+    presence: Presence
     durability: Durability
     recordings: Recordings
     agreed: Shelf
@@ -106,6 +108,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
+            presence=Presence(commands, pulse.clock),
             durability=Durability(commands),
             recordings=recordings,
             agreed=Shelf(commands, "agreed"),

@@ -104,9 +104,12 @@
     if (menu && !menu.contains(event.target)) menu.open = false;
   });
 
-  let acted = false;
+  let acted = false, said = false;
   document.addEventListener("htmx:before:request", (event) => {
-    acted = event.detail?.ctx?.request?.method === "POST";
+    // what the page asks by itself (who is looking, what moved) neither moves the focus nor forgets that somebody acted
+    if (event.detail?.ctx?.request?.method !== "POST") return;
+    if (event.target.closest?.(".comment")) said = true;
+    else acted = true;
   });
   document.addEventListener("htmx:after:swap", () => {
     settle();
@@ -114,7 +117,9 @@
     if (chosen && !document.body.classList.contains("chosen") && !wide()) scrollTo(0, 0);
     document.body.classList.toggle("chosen", chosen);
     if (acted && !document.querySelector(".reject[open]")) document.getElementById("request-title")?.focus({ preventScroll: true });
-    acted = false;
+    // a page that updates itself keeps what is typed: what was sent has to be taken out
+    if (said && !document.querySelector("#detail [role=alert]:not([hidden])")) document.getElementById("comment").value = "";
+    acted = said = false;
   });
   document.addEventListener("htmx:after:history:push", settle);
 
@@ -140,7 +145,7 @@
       source = new EventSource("/live");
       source.onopen = () => { clearTimeout(lost); lost = null; all("found"); };
       for (const name of ["inbox", "health"]) source.addEventListener(name, () => all(name));
-      source.addEventListener("request", (event) => all(`request-${event.data}`));
+      for (const name of ["request", "looking"]) source.addEventListener(name, (event) => all(`${name}-${event.data}`));
       source.onerror = () => {
         lost ??= setTimeout(() => all("lost"), 3000);
         if (source.readyState !== EventSource.CLOSED) return;
@@ -168,5 +173,6 @@
 
   settle();
   setInterval(times, 1000);
+  setInterval(() => { if (!document.hidden && open()) live?.dispatchEvent(new CustomEvent(`looking-${open()}`, { bubbles: true })); }, 5000);
   if (live) follow();
 })();

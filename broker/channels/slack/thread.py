@@ -28,7 +28,8 @@ class Reply(msgspec.Struct, frozen=True):
 
 def replies(request: ApprovalRequest, face: Face, now: datetime, shown_at: datetime) -> tuple[Reply, ...]:
     """Return everything that the thread should hold by `now`; `shown_at` is when its card was posted."""
-    return (*_reviews(request, face), *_escalations(request, face), *_due(request, face, now, shown_at), *_ending(request, face))
+    said = (*_reviews(request, face), *_comments(request, face))
+    return (*said, *_escalations(request, face), *_due(request, face, now, shown_at), *_ending(request, face))
 
 
 def next_reminder(request: ApprovalRequest, now: datetime) -> datetime | None:
@@ -52,6 +53,12 @@ def _reviews(request: ApprovalRequest, face: Face) -> Iterator[Reply]:
         words = blocks.text(f" {verb} on {review.channel}")
         key = f"review:{review.reviewer}:{int(review.at.timestamp())}"
         yield Reply(key, f"One review: {verb}", [blocks.rich(blocks.section(face.person(review.reviewer), words, *said))])
+
+
+def _comments(request: ApprovalRequest, face: Face) -> Iterator[Reply]:
+    for number, comment in enumerate(request.comments):
+        words = [blocks.text(" wrote: "), blocks.line(covered(comment.text, face.key), 2_000)]
+        yield Reply(f"comment:{number}", "A comment", [blocks.rich(blocks.section(face.person(comment.who), *words))])
 
 
 def _escalations(request: ApprovalRequest, face: Face) -> Iterator[Reply]:

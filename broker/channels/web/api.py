@@ -15,14 +15,14 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from broker.approvals.ports import Query
-from broker.channels.web.api_shapes import Listed, Me, RecordBody, ReviewBody, Summary, Whole, summary, whole
+from broker.channels.web.api_shapes import CommentBody, Listed, Me, RecordBody, ReviewBody, Summary, Whole, summary, whole
 from broker.channels.web.board import Row
 from broker.channels.web.detail import moments
-from broker.channels.web.live import BEATS_TO_KEEP_ALIVE, next_row
+from broker.channels.web.live import BEATS_TO_KEEP_ALIVE, next_news
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import Token
 from broker.channels.web.standing import may_see, sees, standing
-from broker.channels.web.verdicts import Given, give, write_down
+from broker.channels.web.verdicts import Given, comment, give, write_down
 from broker.channels.web.visitors import AnyRequest
 from broker.domain.people import Reviewer
 from broker.domain.redaction import covered, shown_call
@@ -80,6 +80,14 @@ class Api(Controller):
         shown = shown_call(found.call, found.plan, web.parts.mask_key)
         given = Given(data.verdict, data.digest, data.reason, data.typed)
         after = await give(web, found, _by(request, token), shown, given)
+        return await _whole(request, token, after)
+
+    @post("/requests/{request_id:str}/comments", status_code=200)
+    async def comment(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[CommentBody]) -> Whole:
+        """Write something beside a request. It decides nothing, and its agent is not told."""
+        token = await _token(request, "review")
+        found = await _seen(request, token, request_id)
+        after = await comment(Web.of(request), found, _by(request, token), data.text)
         return await _whole(request, token, after)
 
     @post("/requests/{request_id:str}/record", status_code=200)
@@ -165,12 +173,15 @@ async def _moves(request: AnyRequest, token: Token) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n: watching\n\n"
         while True:
             try:
-                row = await next_row(rows)
+                row = await next_news(rows)
             except anyio.EndOfStream:
                 return
+            mine = isinstance(row, Row) and sees(
+                row.people, row.groups, row.reviewers, token.person, _groups(request, token), web.parts.observers
+            )
+            if isinstance(row, Row) and mine:
+                yield _move(row)
             if row is not None:
-                if sees(row.people, row.groups, row.reviewers, token.person, _groups(request, token), web.parts.observers):
-                    yield _move(row)
                 continue
             quiet += 1
             if quiet >= BEATS_TO_KEEP_ALIVE:

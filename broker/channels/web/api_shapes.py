@@ -64,6 +64,13 @@ class Reviewed(msgspec.Struct, frozen=True):
     reason: str
 
 
+class Said(msgspec.Struct, frozen=True):
+    who: str
+    at: datetime
+    channel: str
+    text: str
+
+
 class Happened(msgspec.Struct, frozen=True):
     at: datetime
     what: str
@@ -84,6 +91,7 @@ class Whole(msgspec.Struct, frozen=True):
     reasons: list[str]
     progress: list[Progress]
     reviews: list[Reviewed]
+    comments: list[Said]
     timeline: list[Happened]
     blocked: str
     step_up: bool
@@ -103,6 +111,12 @@ class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: str
     reason: str = ""
     typed: str = ""
+
+
+class CommentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A note for the people who look at the request. The agent never sees it."""
+
+    text: str
 
 
 class RecordBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -133,6 +147,7 @@ def whole(
         reasons=[f"{reason.rule}: {reason.text}" if reason.text else reason.rule for reason in request.reasons],
         progress=[Progress(need.rule, need.group, need.have, need.count) for need in needs(request, people)],
         reviews=[Reviewed(one.reviewer, one.verdict.value, one.at, one.channel, one.reason) for one in request.reviews],
+        comments=[Said(one.who, one.at, one.channel, one.text) for one in request.comments],
         timeline=[Happened(moment.at, moment.what, moment.said) for moment in moments],
         blocked=standing.blocked,
         step_up=standing.step_up,

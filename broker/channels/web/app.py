@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from broker.channels.web import (
     account,
     api,
+    conversation,
     failures,
     files,
     health_page,
@@ -44,8 +45,9 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES,
-            *account.ROUTES, *insights_page.ROUTES, *policy_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *live.ROUTES,
+            *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
+            *insights_page.ROUTES, *policy_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

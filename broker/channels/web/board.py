@@ -29,6 +29,7 @@ SHOWN = (RequestState.PENDING, RequestState.APPROVED, RequestState.EXECUTING, Re
 RECONCILE = 30.0
 AT_ONCE = 64
 BEHIND = 256
+REMEMBERED = 1_000
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -48,6 +49,15 @@ class Row(msgspec.Struct, frozen=True):
     reviewers: frozenset[str]
     opened_at: datetime
     expires_at: datetime
+
+
+class Looked(msgspec.Struct, frozen=True):
+    """Other people than before look at the request of this row."""
+
+    row: Row
+
+
+Told = Row | Looked
 
 
 def row_of(request: ApprovalRequest, mask_key: bytes) -> Row:
@@ -74,7 +84,8 @@ class Board:
         self._rows: dict[RequestId, Row] = {}
         self._moved: set[RequestId] = set()
         self._wake = anyio.Event()
-        self._watchers: set[MemoryObjectSendStream[Row]] = set()
+        self._lookers: dict[RequestId, Sequence[str]] = {}
+        self._watchers: set[MemoryObjectSendStream[Told]] = set()
 
     def rows(self) -> Sequence[Row]:
         return tuple(self._rows.values())
@@ -82,10 +93,20 @@ class Board:
     def row(self, request_id: str) -> Row | None:
         return self._rows.get(RequestId(request_id))
 
+    def looked_at(self, request_id: RequestId, people: Sequence[str]) -> None:
+        """Tell watchers if these are not the people who looked at the request before, as far as this broker knows."""
+        if self._lookers.get(request_id) == people:
+            return
+        self._lookers[request_id] = people
+        if len(self._lookers) > REMEMBERED:
+            self._lookers.pop(next(iter(self._lookers)))
+        if (row := self._rows.get(request_id)) is not None:
+            self._tell(Looked(row))
+
     @contextmanager
-    def watch(self) -> Iterator[MemoryObjectReceiveStream[Row]]:
-        """Receive each row that moved, as it is after the move. A watcher that is too slow misses some."""
-        send, receive = anyio.create_memory_object_stream[Row](BEHIND)
+    def watch(self) -> Iterator[MemoryObjectReceiveStream[Told]]:
+        """Receive each row that moved, as it is after the move, and whose lookers changed. One that is too slow misses some."""
+        send, receive = anyio.create_memory_object_stream[Told](BEHIND)
         self._watchers.add(send)
         try:
             with send, receive:
@@ -185,9 +206,9 @@ class Board:
             self._rows.pop(request.id, None)
         self._tell(row)
 
-    def _tell(self, row: Row) -> None:
+    def _tell(self, news: Told) -> None:
         for watcher in self._watchers:
             try:
-                watcher.send_nowait(row)
+                watcher.send_nowait(news)
             except (anyio.WouldBlock, anyio.BrokenResourceError, anyio.ClosedResourceError):
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -16,6 +17,7 @@ from broker.channels.web.timeline import Moment, from_record, timeline
 from broker.channels.web.verdicts import to_type
 from broker.channels.web.views import Background, RequestView, request_view
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, visitor
+from broker.domain.comments import may_comment
 from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.redaction import shown as redacted
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
@@ -26,6 +28,8 @@ log = structlog.get_logger()
 
 EARLIER = 100
 REMEMBERED = 500
+# An open page says every 5 seconds that somebody is there: two of them may get lost.
+LOOKS = timedelta(seconds=15)
 
 
 async def seen(web: Web, who: SignedIn, request_id: str) -> ApprovalRequest:
@@ -95,6 +99,13 @@ async def moments(web: Web, request: ApprovalRequest) -> tuple[Moment, ...]:
     return timeline(entries, name) if entries else from_record(request, name)
 
 
+async def lookers(web: Web, who: SignedIn, request_id: str) -> tuple[str, ...]:
+    """Say that this person looks at the request, and return the names of the others who do."""
+    people = tuple(await web.parts.presence.here(f"request:{request_id}", who.person, LOOKS))
+    web.board.looked_at(RequestId(request_id), people)
+    return tuple(web.people().person(person).shown for person in people if person != who.person)
+
+
 async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[str, Any]:
     """Return what the detail's template needs. Raises `UnknownRequest`."""
     who = visitor(request)
@@ -106,6 +117,9 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
         "wrong": "",
         "draft": "",
         "named": named_address(origin),
+        "comment_draft": "",
+        "may_comment": may_comment(found, who.person, web.groups(who)),
+        "lookers": await lookers(web, who, found.id),
         "passkeys": len(await web.parts.passkeys.of(who.person)) if detail.standing.step_up else 0,
         "to_type": pieces(to_type(found)) if found.plan.type_to_confirm else (),
     }

@@ -9,7 +9,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream
 from litestar import Response, get
 from litestar.response import Stream
 
-from broker.channels.web.board import Row
+from broker.channels.web.board import Looked, Told
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.standing import sees
@@ -22,7 +22,8 @@ BEATS_TO_KEEP_ALIVE = 7
 
 @get("/live", include_in_schema=False)
 async def live(request: AnyRequest) -> Stream:
-    """Named events: `inbox` (a list may differ), `request` (data: the id of what moved), `health` (the store went or came)."""
+    """Named events: `inbox` (a list may differ), `request` (data: the id of what moved), `looking` (data: the id of a request
+    at which other people look now), `health` (the store went or came)."""
     return Stream(_events(Web.of(request), visitor(request)), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
@@ -44,15 +45,15 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
         yield b"retry: 1000\n" + event("inbox") + (b"" if up else event("health"))
         while True:
             try:
-                row = await next_row(rows)
+                news = await next_news(rows)
             except anyio.EndOfStream:
                 return
-            if row is not None:
-                yield _told(web, who, row)
+            if news is not None:
+                yield _told(web, who, news)
             if web.parts.health.up is not up:
                 up = not up
                 yield event("health") + event("inbox")
-            beats = beats + 1 if row is None else beats
+            beats = beats + 1 if news is None else beats
             if beats >= BEATS_TO_KEEP_ALIVE:
                 if not await _still(web, who):
                     return
@@ -60,16 +61,18 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
                 yield b": still here\n\n"
 
 
-async def next_row(rows: MemoryObjectReceiveStream[Row]) -> Row | None:
-    """Return the next row that moved, None after a beat without one. Raises `anyio.EndOfStream` when the broker stops."""
+async def next_news(rows: MemoryObjectReceiveStream[Told]) -> Told | None:
+    """Return what moved or is looked at next, None after a beat without. Raises `anyio.EndOfStream` when the broker stops."""
     with anyio.move_on_after(BEAT):
         return await rows.receive()
     return None
 
 
-def _told(web: Web, who: SignedIn, row: Row) -> bytes:
-    mine = sees(row.people, row.groups, row.reviewers, who.person, web.groups(who), web.parts.observers)
-    return event("inbox") + event("request", row.id) if mine else b""
+def _told(web: Web, who: SignedIn, news: Told) -> bytes:
+    row = news.row if isinstance(news, Looked) else news
+    if not sees(row.people, row.groups, row.reviewers, who.person, web.groups(who), web.parts.observers):
+        return b""
+    return event("looking", row.id) if isinstance(news, Looked) else event("inbox") + event("request", row.id)
 
 
 async def _still(web: Web, who: SignedIn) -> bool:

@@ -18,7 +18,20 @@ from broker.channels.web.board import Board
 from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.pages import Pages
 from broker.channels.web.policy_tests import PolicyTests
-from broker.channels.web.ports import Checkup, Clock, Links, Note, Oidc, Passkeys, Problems, Sessions, SignedIn, Timeline, Tokens
+from broker.channels.web.ports import (
+    Checkup,
+    Clock,
+    Links,
+    Note,
+    Oidc,
+    Passkeys,
+    Presence,
+    Problems,
+    Sessions,
+    SignedIn,
+    Timeline,
+    Tokens,
+)
 from broker.channels.web.projection import Projection
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
@@ -50,6 +63,7 @@ class WebParts:
     oidc: Oidc
     timeline: Timeline
     audit: Audit
+    presence: Presence
     note: Note
     problems: Problems
     checkup: Checkup

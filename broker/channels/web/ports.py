@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from broker.domain.events import Entry, Noted
@@ -171,6 +171,14 @@ class Oidc(Protocol):
 
     async def finish(self, name: str, answer: Mapping[str, str], binding: str) -> Arrived:
         """Raises `Unauthenticated`."""
+        ...
+
+
+class Presence(Protocol):
+    """Who is at a place now. Each method raises `StoreUnavailable`."""
+
+    async def here(self, place: str, member: str, lasts: timedelta) -> Sequence[str]:
+        """Say that `member` is at the place for so long, and return all who are."""
         ...
 
 

@@ -41,8 +41,8 @@ async def review(request: AnyRequest, request_id: FromPath[str]) -> Response[str
     try:
         await give(web, found, reviewer(who), shown_to(web, who, found), await _given(request, web, who, found, form))
     except BrokerError as error:
-        return await _again(request, web, who, found, error, form.get("reason", ""))
-    return await _done(request, web, who, found)
+        return await again(request, web, who, found, error, form.get("reason", ""))
+    return await done(request, web, who, found)
 
 
 async def _given(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> Given:
@@ -79,8 +79,8 @@ async def record(request: AnyRequest, request_id: FromPath[str]) -> Response[str
             raise Refusal("say whether it ran")
         await write_down(web, found, reviewer(who), ran=form["ran"] == "yes", why=why)
     except BrokerError as error:
-        return await _again(request, web, who, found, error, why)
-    return await _done(request, web, who, found)
+        return await again(request, web, who, found, error, why)
+    return await done(request, web, who, found)
 
 
 @post("/r/{request_id:str}/uncover", status_code=200, include_in_schema=False)
@@ -96,26 +96,26 @@ async def uncover(request: AnyRequest, request_id: FromPath[str]) -> Response[st
         if path not in {item.path for item in shown_to(web, who, found).secrets}:
             raise Refusal("there is nothing to uncover at this place")
     except BrokerError as error:
-        return await _again(request, web, who, found, error, "")
+        return await again(request, web, who, found, error, "")
     fields = {"request": found.id, "path": path}
     await web.parts.note(Noted(at=web.now(), what="request.uncovered", who=who.person, fields=fields))
     web.uncovered.add(who.id, found.id, path)
-    return await _done(request, web, who, found)
+    return await done(request, web, who, found)
 
 
-async def _done(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest) -> Response[str] | Redirect:
+async def done(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest) -> Response[str] | Redirect:
     if not partial(request):
         return Redirect(f"/r/{found.id}", status_code=303)
     return web.page(request, "_detail.html", **await detail_values(request, web, found.id))
 
 
-async def _again(
-    request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, error: BrokerError, draft: str
+async def again(
+    request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, error: BrokerError, draft: str, *, of: str = "draft"
 ) -> Response[str]:
-    """The page as it stands now, with what stood in the way and what the person had typed."""
+    """The page as it stands now, with what stood in the way and what the person had typed: the `of` is the field's."""
     values = await detail_values(request, web, found.id)
     current: ApprovalRequest = values["detail"].request
-    values |= {"wrong": _words(web, current, error), "draft": draft}
+    values |= {"wrong": _words(web, current, error), of: draft}
     status = _status(error)
     if partial(request):
         return web.page(request, "_detail.html", status=status, **values)

@@ -37,6 +37,7 @@ def from_record(request: ApprovalRequest, name: Name) -> tuple[Moment, ...]:
     moments += [
         _review(review.at, name(review.reviewer), review.verdict, review.channel, review.reason) for review in request.reviews
     ]
+    moments += [Moment(comment.at, f"{name(comment.who)} wrote", said=comment.text) for comment in request.comments]
     if request.ended_at is not None:
         moments.append(Moment(request.ended_at, request.state.value.capitalize(), _tone(request.state.value), request.note))
     return tuple(moments)
@@ -71,6 +72,8 @@ def _ending(event: Event, name: Name) -> Moment | None:
             return Moment(event.at, "It ran" if event.state == "completed" else "It failed", _tone(event.state), event.why)
         case events.Lost():
             return Moment(event.at, "Nobody knows whether it ran", "odd", event.why)
+        case events.Commented():
+            return Moment(event.at, f"{name(event.who)} wrote", "plain", event.text)
         case events.Noted(what="request.uncovered"):
             return Moment(event.at, f"{name(event.who)} uncovered {event.fields.get('path', 'a value')}", "odd")
         case _:

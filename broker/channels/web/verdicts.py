@@ -74,6 +74,16 @@ def to_type(found: ApprovalRequest) -> str:
     return value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+async def comment(web: Web, found: ApprovalRequest, by: Reviewer, text: str) -> ApprovalRequest:
+    """Add a comment. Raises `Refusal`, and what `desk.comment` raises."""
+    text = text.strip()
+    if not text:
+        raise Refusal("write something first")
+    if len(text) > REASON_LIMIT:
+        raise Refusal(f"the comment is longer than {REASON_LIMIT:,} characters")
+    return await web.parts.desk.comment(found.id, by, text)
+
+
 async def write_down(web: Web, found: ApprovalRequest, by: Reviewer, *, ran: bool, why: str) -> ApprovalRequest:
     """Record what became of a request whose result nobody knows. Raises `Refusal`, and what `desk.record` raises."""
     why = why.strip()

@@ -11,7 +11,7 @@ from broker.channels.slack.face import Face
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason, Requirement, RuleApproval, Severity
 from broker.domain.requests import ApprovalRequest, Claim, Origin, RequestId, RequestState
-from broker.domain.reviews import Review, Verdict
+from broker.domain.reviews import Comment, Review, Verdict
 
 NOON = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 KEY = b"k" * 32
@@ -109,4 +109,5 @@ def evil() -> ApprovalRequest:
         plan_title=f"Refund {EVIL}", caller_agent=EVIL, caller_user=EVIL, caller_client=EVIL, origin=Origin(stated=EVIL),
         reasons=(Reason("rule", EVIL, EVIL),), note=EVIL,
         reviews=(a_review("dana@example.com", reason=EVIL), a_review(EVIL, reason=EVIL)),
+        comments=(Comment(EVIL, NOON, "web", EVIL), Comment("dana@example.com", NOON, "web", f"<!channel> {EVIL}")),
     )  # fmt: skip

@@ -17,9 +17,11 @@ from broker.channels.slack.thread import replies
 from broker.domain.decisions import Severity
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, Origin, RequestState
+from broker.domain.reviews import Comment
 from tests.channels.slack.samples import EVIL, FACE, KEY, NOON, a_request, a_review, evil, states
 
 STATES = states()
+TOKEN = "ghp_" + "a1B2" * 9
 
 
 def pressable(request: ApprovalRequest, face: Face = FACE) -> list[str]:
@@ -195,6 +197,15 @@ def everything(request: ApprovalRequest) -> list[Any]:
         listing([request], FACE),
         *said_later,
     ]
+
+
+def test_a_comment_is_said_once_in_the_thread_with_its_secrets_covered() -> None:
+    comments = (Comment("dana@example.com", NOON, "web", "is it A-1?"), Comment("fay@example.com", NOON, "web", f"key {TOKEN}"))
+    said = replies(a_request(comments=comments), FACE, NOON, NOON)
+    assert [reply.key for reply in said] == ["comment:0", "comment:1"]
+    told = " ".join(text for reply in said for text, _ in leaves(reply.parts))
+    assert "wrote: " in told and "is it A-1?" in told
+    assert TOKEN not in told
 
 
 @pytest.mark.parametrize("state", STATES)

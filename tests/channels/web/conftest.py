@@ -187,7 +187,7 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "sessions": sessions, "links": links, "tokens": tokens,
         "passkeys": Passkeys(store.credentials, clock=clock),
         "oidc": Oidc((), store.credentials, clock=clock), "timeline": store.audit.about,
-        "audit": store.audit, "note": store.audit.append,
+        "audit": store.audit, "presence": store.presence, "note": store.audit.append,
         "problems": lambda: policies.problems, "checkup": checkup,
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip

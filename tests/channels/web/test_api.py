@@ -155,7 +155,7 @@ async def test_the_api_describes_itself(site: Site) -> None:
     schema = (await site.stranger().get("/api/v1/schema/openapi.json")).json()
     assert set(schema["paths"]) == {
         "/api/v1/me", "/api/v1/requests", "/api/v1/requests/{request_id}", "/api/v1/requests/{request_id}/reviews",
-        "/api/v1/requests/{request_id}/record", "/api/v1/watch",
+        "/api/v1/requests/{request_id}/comments", "/api/v1/requests/{request_id}/record", "/api/v1/watch",
     }  # fmt: skip
 
 
