@@ -52,6 +52,10 @@ class Servers:
         except PolicyInvalid:
             return None
 
+    def in_force(self, name: str) -> Server | None:
+        """As `server`, for those who call it. Raises `PolicyInvalid`: no policy is not the same as no such server."""
+        return self._policies.current.servers.get(name)
+
     def names(self) -> Sequence[str]:
         try:
             return tuple(self._policies.current.servers)

@@ -61,10 +61,24 @@ async def test_a_broker_that_is_told_to_stop_is_not_ready(served: Running) -> No
     assert await _get(served.url + "/readyz") == (503, '{"status":"not ready","why":["the broker is stopping"]}')
 
 
-async def test_a_broker_without_a_good_policy_is_not_ready(fresh_url: str, folder: Path, tmp_path: Path) -> None:
+async def test_a_broker_without_a_good_policy_is_not_ready_and_tells_agents_so(
+    fresh_url: str, folder: Path, tmp_path: Path
+) -> None:
     (folder / "rules.yaml").write_text("rules: [{id: x, effect: maybe}]\n")
     async with running(Settings(redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0)) as broker:
         assert await _get(broker.url + "/readyz") == (503, '{"status":"not ready","why":["there is no good policy"]}')
+        token = await broker.broker.identity.agents.add("bot", owner="dana@example.com", lasts=timedelta(hours=1))
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "refund_get", "arguments": {}}}
+        headers = {"authorization": f"Bearer {token}", "accept": "application/json, text/event-stream"}
+        for server in ("payments", "unheard"):
+            async with (
+                aiohttp.ClientSession() as client,
+                client.post(f"{broker.url}/mcp/{server}", json=body, headers=headers) as answer,
+            ):
+                told = (answer.status, (await answer.json())["error"]["message"])
+            assert told == (
+                503, "the approval broker has no policy it can use, so nothing was done: its operator has to mend that",
+            )  # fmt: skip
 
 
 async def test_a_call_is_counted_by_what_the_policy_said(served: Running, folder: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ META = "approval-broker/"
 WAIT_TOOL = "approval_wait"
 
 _STORE_AWAY = "the approval broker can't reach its store, so nothing was done: try again in a minute"
+_NO_POLICY = "the approval broker has no policy it can use, so nothing was done: its operator has to mend that"
 
 Result = dict[str, Any]
 
@@ -125,7 +126,7 @@ def failed(error: BrokerError) -> Reply:
         case StoreUnavailable():
             text = "The approval broker can't reach its store, so the call was not made. Try again in a minute."
         case PolicyInvalid():
-            text = "The approval broker has no valid policy, so the call was not made. Its operator has to mend that."
+            text = "The approval broker has no policy it can use, so the call was not made. Its operator has to mend that."
         case UpstreamError():
             text = f"The call was not made: {error.message}."
         case KeyReused() | TooMany():
@@ -138,11 +139,20 @@ def failed(error: BrokerError) -> Reply:
 def rpc_error(error: BrokerError) -> dict[str, Any]:
     """Return the `error` member for a mistake outside a tool call, or one before any judging."""
     default = INVALID_PARAMS if isinstance(error, Malformed) else INTERNAL_ERROR
-    message = _STORE_AWAY if isinstance(error, StoreUnavailable) else error.message
-    told: dict[str, Any] = {"code": error.fields.get("rpc", default), "message": message}
+    told: dict[str, Any] = {"code": error.fields.get("rpc", default), "message": _message(error)}
     if "data" in error.fields:
         told["data"] = error.fields["data"]
     return told
+
+
+def _message(error: BrokerError) -> str:
+    match error:
+        case StoreUnavailable():
+            return _STORE_AWAY
+        case PolicyInvalid():  # what is wrong with the files is for the operator, not for agents
+            return _NO_POLICY
+        case _:
+            return error.message
 
 
 def status_of(error: BrokerError, *, modern: bool) -> int:

@@ -128,7 +128,7 @@ def test_a_persons_words_are_cut_and_made_visible() -> None:
 
 MISTAKES: list[tuple[BrokerError, int, str, str]] = [
     (StoreUnavailable("x"), 503, "failed", "The approval broker can't reach its store, so the call was not made."),
-    (PolicyInvalid(()), 503, "failed", "The approval broker has no valid policy, so the call was not made."),
+    (PolicyInvalid(()), 503, "failed", "The approval broker has no policy it can use, so the call was not made."),
     (UpstreamUntouched("the server is away"), 502, "failed", "The call was not made: the server is away."),
     (OutcomeLost("the connection broke"), 502, "unknown", "The call was sent, but its result is unknown: the connection broke."),
     (KeyReused("this key stands for another call"), 500, "failed", "The call was not made: this key stands for another call."),
