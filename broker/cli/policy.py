@@ -8,7 +8,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from broker.cli.policy_calls import bytes_of, from_file, from_request, from_words, past_requests
+from broker.cli.policy_calls import from_file, from_request, from_words, past_requests
+from broker.cli.policy_tools import listed, pinned
 from broker.errors import ConfigInvalid
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ def _add_check(verbs: argparse._SubParsersAction[Any]) -> None:
     _folder(check)
     check.add_argument("--format", choices=("people", "json", "sarif", "github"), default="people")
     check.add_argument("--strict", action="store_true", help="warnings fail too")
-    check.add_argument("--definitions", type=Path, metavar="FILE", help="JSON: server -> its tools as in tools/list")
+    told = "JSON: server -> its tools as in tools/list (those pinned in the broker's store, if not given)"
+    check.add_argument("--definitions", type=Path, metavar="FILE", help=told)
     check.add_argument("--today", type=date.fromisoformat, default=None, metavar="DAY", help="for exceptions that expire")
     check.set_defaults(run=_check)
 
@@ -112,13 +114,11 @@ def _loaded(args: argparse.Namespace) -> tuple[Path, Policy]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    import msgspec  # noqa: PLC0415
-
     from broker.policy.check import check  # noqa: PLC0415
     from broker.policy.findings import Level  # noqa: PLC0415
 
     folder, environment = _place(args)
-    definitions = msgspec.json.decode(bytes_of(args.definitions)) if args.definitions else None
+    definitions = listed(args.definitions) if args.definitions else pinned()
     findings = check(folder, args.today or datetime.now(UTC).date(), environment=environment, definitions=definitions)
     print(_printed(findings, args.format, str(folder)))
     fatal = (Level.ERROR, Level.WARNING) if args.strict else (Level.ERROR,)

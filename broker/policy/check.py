@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 
 from broker.errors import PolicyInvalid
-from broker.policy.argument_lints import Definitions, argument_lints
+from broker.policy.argument_lints import Definitions, argument_lints, unpinned, with_tools
 from broker.policy.cases import load_cases
 from broker.policy.findings import Finding, Level, at, invalid, ordered
 from broker.policy.lints import lints
@@ -22,7 +22,9 @@ def check(folder: Path, today: date, *, environment: str = "", definitions: Defi
         policy = load(folder, environment=environment)
     except PolicyInvalid as error:
         return ordered(invalid(error.problems))
-    return ordered([*lints(policy, today), *argument_lints(policy, definitions or {}), *_untested(folder, policy)])
+    offered = definitions or {}
+    by_tools = [*unpinned(policy, offered), *argument_lints(policy, offered)]
+    return ordered([*lints(with_tools(policy, offered), today), *by_tools, *_untested(folder, policy)])
 
 
 def _untested(folder: Path, policy: Policy) -> list[Finding]:

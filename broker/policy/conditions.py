@@ -76,13 +76,15 @@ class Mistake(msgspec.Struct, frozen=True):
 
 
 class Vocabulary(msgspec.Struct, frozen=True):
-    """The types of a policy's own names: constants by type word, and its counters."""
+    """The types of a policy's own names: constants by type word, its counters, and arguments whose type a schema tells."""
 
     consts: tuple[tuple[str, str], ...] = ()
     counters: tuple[str, ...] = ()
+    arguments: tuple[tuple[str, str], ...] = ()
 
 
 _WORDS = {"bool": _T.BOOL, "int": _T.INT, "float": _T.DOUBLE, "str": _T.STRING, "any": _T.DYN}
+_WORDS |= {"list": _T.List(_T.DYN), "map": _T.Map(_T.STRING, _T.DYN)}
 
 
 def type_word(value: Any) -> str:
@@ -99,12 +101,13 @@ def environment(vocabulary: Vocabulary) -> cel.Env:
     """Return the CEL environment for a policy with these names."""
     own = {f"consts.{name}": _type(word) for name, word in vocabulary.consts}
     sums = {f"counters.{name}": _T.DOUBLE for name in vocabulary.counters}
+    told = {name: _type(word) for name, word in vocabulary.arguments}
     declared = [
         cel.FunctionDecl(name, [cel.Overload(name, return_type=result, parameters=list(takes), impl=call)])
         for name, result, takes, call in _FUNCTIONS
     ]
     extensions = [ext_strings.ExtStrings(), ext_optional.ExtOptional(), ext_math.ExtMath()]
-    return cel.NewEnv(variables={**VARIABLES, **own, **sums}, functions=declared, extensions=extensions)
+    return cel.NewEnv(variables={**VARIABLES, **own, **sums, **told}, functions=declared, extensions=extensions)
 
 
 @lru_cache(maxsize=16_384)

@@ -21,7 +21,7 @@ def on(rule: Rule, code: str, message: str, mend: str = "", level: Level = Level
 
 
 def _unknown_names(rule: Rule, policy: Policy) -> Iterator[Finding]:
-    """A rule about servers and tools that the catalogue does not list never meets a call."""
+    """A rule about servers and tools that nobody listed or accepted never meets a call."""
     match, servers = rule.match, policy.servers
     for name in sorted(match.server.exact - servers.keys()):
         yield on(rule, "no-such-server", f"names the server `{name}`, which servers.yaml does not", "mend the name")
@@ -29,10 +29,10 @@ def _unknown_names(rule: Rule, policy: Policy) -> Iterator[Finding]:
     met = {tool for server, tool in listed if match.covers(server, tool)}
     reached = [name for name in servers if not match.server or match.server.has(name)]
     if not met and reached and (match.tool or match.not_tool):
-        yield on(rule, "no-such-tool", "is about no tool that servers.yaml lists", "mend the name, or list the tool")
+        yield on(rule, "no-such-tool", "is about no tool that is known", "mend the name, or list or pin the tool")
     elif reached:
         for name in sorted(match.tool.exact - {tool for _, tool in listed}):
-            yield on(rule, "no-such-tool", f"names the tool `{name}`, which servers.yaml does not list", "mend the name")
+            yield on(rule, "no-such-tool", f"names the tool `{name}`, which is not known", "mend the name, or list or pin it")
 
 
 def _wide_allow(rule: Rule, policy: Policy) -> Iterator[Finding]:

@@ -59,6 +59,11 @@ class Pins:
         pins = [_decode(value) for name, value in (await self._shelf.all()).items() if name.startswith(_name(server, ""))]
         return {pin.tool: pin for pin in sorted(pins, key=lambda pin: pin.tool)}
 
+    async def every(self) -> list[Pin]:
+        """All pins, by server and tool."""
+        held = await self._shelf.all()
+        return [_decode(held[name]) for name in sorted(held)]
+
     async def accept(self, definition: ToolDefinition, by: str, at: datetime, *, instead_of: Pin | None) -> Pin:
         """Pin a definition in place of the pin that was looked at. Raises `VersionConflict` if another one is there by now."""
         told = {name: value for name, value in definition.raw.items() if name != "_meta"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -13,7 +14,9 @@ from msgspec import structs
 from broker.cli.main import main
 from broker.domain.requests import Change
 from broker.domain.reviews import Verdict
+from broker.domain.servers import ToolDefinition
 from broker.policy.load import compose
+from broker.registry.pins import Pins
 from broker.store.open import open_store
 from broker.versions import Versions
 from tests.conftest import empty
@@ -46,6 +49,7 @@ RECORDED = {
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("BROKER_DATA", str(tmp_path / "data"))
     (tmp_path / "rules.yaml").write_text(RULES)
     (tmp_path / "rules.test.yaml").write_text(TESTS)
     return tmp_path
@@ -168,9 +172,37 @@ def store(folder: Path, embedded_store: str, monkeypatch: pytest.MonkeyPatch) ->
     """The store that the broker of `folder` uses, empty."""
     monkeypatch.setenv("BROKER_POLICIES", str(folder))
     monkeypatch.setenv("BROKER_REDIS_URL", embedded_store)
-    monkeypatch.setenv("BROKER_DATA", str(folder / "data"))
     anyio.run(empty, embedded_store)
     return embedded_store
+
+
+async def pin(folder: Path, url: str, tool: dict[str, Any]) -> None:
+    async with open_store(url, data=folder / "data", broker_id="broker-1") as store:
+        definition = ToolDefinition("shop", str(tool["name"]), tool)
+        await Pins(store.servers).accept(definition, "a@example.com", store.clock(), instead_of=None)
+
+
+def test_check_compares_with_the_tools_that_are_pinned(folder: Path, capsys: pytest.CaptureFixture[str], store: str) -> None:
+    schema = {"properties": {"amount": {"type": "string"}}}
+    anyio.run(pin, folder, store, {"name": "refund", "inputSchema": schema})
+    status, out, err = run(capsys, "check", folder)
+    assert (status, err, [line.rpartition(" ")[2] for line in out.splitlines() if "warning" in line]) == (
+        0, "", ["[unguarded-argument]", "[wrong-argument-type]", "[unguarded-argument]", "[wrong-argument-type]"],
+    )  # fmt: skip
+
+
+def test_check_goes_on_and_says_so_where_the_store_does_not_answer(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_REDIS_URL", f"unix://{folder}/none.sock")
+    status, out, err = run(capsys, "check", folder)
+    assert (status, out, err.partition(":")[0]) == (0, "0 finding(s)\n", "not compared with pinned tools")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"shop": {}}'])
+def test_check_refuses_a_list_of_tools_that_is_none(folder: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (folder / "tools.json").write_text(text)
+    assert run(capsys, "check", folder, "--definitions", folder / "tools.json")[0] == 2
 
 
 async def park(folder: Path, url: str, *, policy: str, moves: tuple[Move, ...] = ()) -> str:

@@ -14,6 +14,7 @@ from broker.policy.check import check
 from broker.policy.findings import Finding, Level, as_json, as_sarif, for_github, for_people
 from broker.policy.lints import lints
 from broker.policy.model import Problem
+from tests.policy.conftest import BASE
 
 TODAY = date(2026, 11, 24)
 ASK = "effect: require_approval, approval: {all_of: [{group: leads}]}"
@@ -97,7 +98,11 @@ def test_an_oddity_is_found_and_only_an_oddity(policy_of: Any, text: str, found:
     assert codes(policy_of(text)) == found
 
 
-TOOL = {"name": "refund", "inputSchema": {"properties": {"amount": {}, "note": {}}, "required": ["amount"]}}
+PROPERTIES = {
+    "amount": {"type": "number"}, "note": {}, "text": {"type": "string"}, "tags": {"type": "array"}, "sure": {"type": "boolean"},
+    "card": {"type": "object", "properties": {"number": {"type": "string"}}}, "either": {"type": ["string", "null"]}, "odd": 1,
+}  # fmt: skip
+TOOL = {"name": "refund", "inputSchema": {"properties": PROPERTIES, "required": [name for name in PROPERTIES if name != "note"]}}
 
 
 @pytest.mark.parametrize(
@@ -108,13 +113,62 @@ TOOL = {"name": "refund", "inputSchema": {"properties": {"amount": {}, "note": {
         ("args.?note.orValue('') == 'x'", []),
         ("has(args.note) && args.note == 'x'", []),
         ("args.amuont > 1", ["no-such-argument"]),
-        ("'args.none' == args.amount", []),
+        ("'args.none' == args.text", []),
         ("size(args) > 1", []),
+        # Numbers compare with numbers, whole or not.
+        ("args.amount > 5000 || args.amount < 2.5 && double(args.amount) * 2.0 > 9.0", []),
+        ("args.amount in [1.0, 2.0] && [args.amount, 2.5] != [1.0] && args.amount / 2 > 3", []),
+        ("args.amount > '5'", ["wrong-argument-type"]),
+        ("args.amount in ['a']", ["wrong-argument-type"]),
+        ("args.amount.startsWith('x')", ["wrong-argument-type"]),
+        ("args.text.startsWith('x') && has(args.text)", []),
+        ("args.text > 5", ["wrong-argument-type"]),
+        ("has(args.text) && args.text == 1", ["wrong-argument-type"]),
+        ("args.text.exists(t, t == 'x')", ["wrong-argument-type"]),
+        ("args.tags.exists(t, t == 'x')", []),
+        ("args.tags.contains('x')", ["wrong-argument-type"]),
+        ("args.sure == 'true'", ["wrong-argument-type"]),
+        ("args.card.number == '4' && args.card.other == 4", []),
+        ("args.card.number == 4", ["wrong-argument-type"]),
+        ("args.either == 1 && args.odd == 'x'", []),
     ],
 )
 def test_conditions_are_compared_with_the_schemas_that_servers_list(policy_of: Any, condition: str, found: list[str]) -> None:
     policy = policy_of(f'rules: [{{id: aa, when: "{condition}", effect: deny}}]')
     assert [item.code for item in argument_lints(policy, {"payments": [TOOL]})] == found
+
+
+def test_a_wrong_type_is_told_with_the_types_of_the_schema(policy_of: Any) -> None:
+    policy = policy_of('rules: [{id: aa, when: "args.amount > 1 && args.text > 5", effect: deny}]')
+    assert [str(item.problem) for item in argument_lints(policy, {"payments": [TOOL]})] == [
+        "f1.yaml:1:24: `aa` does not fit the arguments of payments/refund (args.amount: number, args.text: string): found no "
+        "matching overload for '_>_' applied to '(string, int)'; compare it with a value of its own type"
+    ]
+
+
+@pytest.mark.parametrize("schema", [1, [], {"properties": [], "required": 1}, {"properties": {"x": {"type": []}}}])
+def test_a_schema_that_says_nothing_sensible_breaks_nothing(policy_of: Any, schema: Any) -> None:
+    policy = policy_of('rules: [{id: aa, when: "args.x > 1", effect: deny}]')
+    codes = {item.code for item in argument_lints(policy, {"payments": [{"name": "refund", "inputSchema": schema}]})}
+    assert codes <= {"no-such-argument", "unguarded-argument"}
+
+
+@pytest.mark.parametrize(
+    ("tools", "found"),
+    [
+        ([], ["no-such-tool"]),
+        (["refund", "report", "note", "payout"], []),
+        (["refund", "payout"], ["unpinned-tool", "unpinned-tool"]),
+        (["refund", "report", "note"], ["no-such-tool"]),
+    ],
+)
+def test_a_pinned_tool_is_known_and_a_listed_one_that_is_not_pinned_is_told(
+    tmp_path: Path, tools: list[str], found: list[str]
+) -> None:
+    (tmp_path / "a.yaml").write_text(BASE)
+    (tmp_path / "b.yaml").write_text("rules: [{id: aa, match: {server: payments, tool: payout}, effect: deny}]")
+    definitions = {"payments": [{"name": name} for name in tools], "gone": [{"name": "x"}]}
+    assert [item.code for item in check(tmp_path, TODAY, definitions=definitions)] == found
 
 
 def test_check_tells_mistakes_of_files_and_tests_in_order(tmp_path: Path) -> None:
