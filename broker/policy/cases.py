@@ -72,6 +72,9 @@ TESTS = Record(
     {"given": Field(GIVEN, "holds for every case"), "cases": Field(Many(_CASE), "the cases", needed=True)},
 )
 
+BUILT_IN = frozenset(("unmatched", "unknown_tool", "unknown_server", "service_alone", "arguments", "unsatisfiable"))
+"""What a decision names where no rule of the files decided."""
+
 
 class Case(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """One test. What is None is not asserted. `where` is its file and line, `groups` None: those of the directory."""
@@ -144,8 +147,7 @@ def _case(read: Read, common: Read | None, policy: Policy, sheet: Sheet) -> Any:
 
 def _unknown_rules(read: Read, policy: Policy, sheet: Sheet) -> bool:
     """A rule that is asserted and does not exist is a mistake of the test, not a failure."""
-    words = {"unmatched", "unknown_tool", "unknown_server", "service_alone", "arguments", "unsatisfiable"}
-    known = words | {rule.id for rule in ruleset(policy).rules}
+    known = BUILT_IN | {rule.id for rule in ruleset(policy).rules}
     asserted = {*read.get("rules", ()), *read.get("shadow", ())}
     for name in sorted(asserted - known):
         sheet.wrong(read.at("rules"), f"there is no rule `{name}`", "write a rule's id, or unmatched, unknown_tool, …")

@@ -10,6 +10,7 @@ import pytest
 
 from broker.cli.main import parser
 from broker.cli.reference import commands_table, settings_table
+from broker.policy.cases import BUILT_IN
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +30,11 @@ def test_the_table_of_settings_is_the_one_that_the_code_gives(readme: str) -> No
 
 def test_the_table_of_commands_is_the_one_that_the_parser_gives(readme: str) -> None:
     assert between(readme, "commands") == commands_table()
+
+
+def test_the_rules_that_no_file_holds_are_told(readme: str) -> None:
+    table = readme.partition("| rule | means |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == BUILT_IN
 
 
 def shell_lines(text: str) -> list[str]:

@@ -18,6 +18,7 @@ from broker.policy.cases import load_cases
 from broker.policy.cel_text import tokens
 from broker.policy.check import check
 from broker.policy.load import compose, load
+from broker.policy.rules import names
 from broker.policy.schema import policy_schema
 from broker.policy.schema import tests_schema as schema_of_tests
 from broker.policy.shapes import Anything
@@ -25,7 +26,8 @@ from broker.policy.sheet import Sheet
 from broker.policy.suite import run
 
 ROOT = shipped("policies")
-FOLDERS = [ROOT, *sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())]
+EXAMPLES = sorted(path for path in (ROOT / "examples").iterdir() if path.is_dir())
+FOLDERS = [ROOT, ROOT / "compose", ROOT / "demo", *EXAMPLES]
 NAMES = [folder.name for folder in FOLDERS]
 
 FLIPS = {"<": ("<=", ">="), "<=": ("<", ">"), ">": (">=", "<="), ">=": (">", "<"), "==": ("!=",), "!=": ("==",)}
@@ -72,7 +74,18 @@ def dropped(text: str) -> Iterator[str]:
         yield kept[0] + "".join(f" {word} {clause}" for word, clause in zip(words, kept[1:], strict=True))
 
 
-def changes(rule: dict[str, Any], servers: int) -> Iterator[dict[str, Any]]:
+def elsewhere(rule: dict[str, Any], servers: dict[str, Any]) -> bool:
+    """Does a server that the rule is not about list a tool of a name that it is about?"""
+    match = rule.get("match", {})
+    about, tools = names(listed(match.get("server", "*"))), names(listed(match.get("tool", "*")))
+    return any(tools.has(tool) for name in servers if not about.has(name) for tool in servers[name].get("tools", {}))
+
+
+def listed(written: Any) -> tuple[str, ...]:
+    return (written,) if isinstance(written, str) else tuple(written)
+
+
+def changes(rule: dict[str, Any], servers: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The rule with one thing changed or gone."""
     for key in ("when", "unless"):
         if key in rule:
@@ -83,8 +96,9 @@ def changes(rule: dict[str, Any], servers: int) -> Iterator[dict[str, Any]]:
         yield {**rule, "mode": "enforce"}
     elif rule["effect"] in EFFECTS:
         yield {**without(rule, "approval", "guardrail"), "effect": EFFECTS[rule["effect"]]}
-    # With one server, a rule without `server` is about the same calls.
-    yield from ({**rule, "match": without(rule["match"], key)} for key in rule.get("match", {}) if key != "server" or servers > 1)
+    # Where no other server has such a tool, a rule without `server` is about the same calls.
+    keys = [key for key in rule.get("match", {}) if key != "server" or elsewhere(rule, servers)]
+    yield from ({**rule, "match": without(rule["match"], key)} for key in keys)
     yield from ({**rule, "limit": {**rule["limit"], "max": rule["limit"]["max"] + step}} for step in (-1, 1) if "limit" in rule)
     needs = rule.get("approval", {}).get("all_of", [])
     for index, need in enumerate(needs):
@@ -105,7 +119,7 @@ def mutants(policy: dict[str, Any]) -> Iterator[dict[str, Any]]:
     rules, exceptions, lib = policy["rules"], policy.get("exceptions", []), policy.get("lib", {})
     for index, rule in enumerate(rules):
         yield {**policy, "rules": put(rules, index)}
-        yield from ({**policy, "rules": put(rules, index, other)} for other in changes(rule, len(policy["servers"])))
+        yield from ({**policy, "rules": put(rules, index, other)} for other in changes(rule, policy["servers"]))
     for index, entry in enumerate(exceptions):
         yield {**policy, "exceptions": put(exceptions, index)}
         for text in conditions(entry["when"]):
@@ -151,7 +165,7 @@ def test_no_rule_of_a_shipped_policy_can_be_changed_unnoticed(folder: Path) -> N
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=NAMES)
 def test_every_shipped_file_names_its_schema(folder: Path) -> None:
-    depth = "../../" if folder != ROOT else ""
+    depth = "../" * len(folder.relative_to(ROOT).parts)
     for path in folder.glob("*.yaml"):
         name = "tests" if path.name.endswith(".test.yaml") else "policy"
         first = path.read_text().splitlines()[0]
