@@ -135,8 +135,8 @@ def test_one_file_with_a_syntax_error_does_not_hide_the_mistakes_of_another() ->
          "1:41: `card` is not a JSONPath into the arguments; write it as $.args.card.*"),
         ("counters: {c: {window: 1h, match: {hints: {read_only: true}}}}",
          "1:36: `hints` is no key of `match` of a counter; write one of `server`, `tool`, `not_tool`, `groups_any`, "
-         "`groups_all`, "
-         "`groups_none`, `users`, `clients`, `workloads`, `env`"),
+         "`groups_all`, `groups_none`, "
+         "`users`, `clients`, `workloads`, `surfaces`, `not_surfaces`, `conversations`, `not_conversations`, `env`"),
         ("exceptions: [{id: ee, rules: [zz], when: 'true', expires: 2027-01-01, owner: me}]",
          "1:30: there is no rule `zz`; write its id"),
         ("rules: [{id: aa, effect: deny, guardrail: true}]\n"
