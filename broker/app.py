@@ -24,7 +24,6 @@ from broker.approvals.releaser import Releaser
 from broker.approvals.stops import Stops
 from broker.assets import shipped
 from broker.audit.keys import SigningKey, signing_key
-from broker.audit.receipts import RECEIPT, Issuer
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
@@ -44,10 +43,11 @@ from broker.recording import recorder
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
+from broker.signing import asserts, stamp
 from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
-from broker.upstream.http_release import Stamp
+from broker.upstream.acting import acting_for
 from broker.versions import Versions
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
@@ -95,7 +95,8 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     """
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
-        out = await outward(settings, ground.policies, ground.store, _stamp(ground), rooms)
+        told = ground.key, settings.public_url or f"broker:{ground.broker}", now
+        out = await outward(settings, ground.policies, ground.store, stamp(*told), asserts(*told), rooms)
         cases = _use_cases(ground, out, await _record(ground))
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
@@ -162,12 +163,6 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     )
 
 
-def _stamp(ground: _Ground) -> Stamp:
-    """Every release carries the receipt of its approval: a server may demand it, so that nobody gets around the broker."""
-    issuer = Issuer(ground.key, ground.settings.public_url or f"broker:{ground.broker}")
-    return lambda request: {RECEIPT: issuer.receipt(request, now())}
-
-
 async def _record(ground: _Ground) -> Record | None:
     if ground.settings.record != "all":
         return None
@@ -193,7 +188,7 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCase
 
 async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: Outward) -> Gateway:
     gateway = Gateway(
-        authenticate=identity.callers.authenticate, catalogue=out.servers.in_force, judge=cases.guard, desk=cases.desk,
+        authenticate=acting_for(identity.callers.authenticate), catalogue=out.servers.in_force, judge=cases.guard, desk=cases.desk,
         lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),

@@ -17,7 +17,7 @@ from broker.policy.model import Policy
 from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.store.open import Store
-from broker.upstream.references import resolved
+from broker.upstream.references import is_command, resolved
 
 # Clocks that differ by more make deadlines and tokens surprising.
 SKEW = 5.0
@@ -61,7 +61,8 @@ def _secret_findings(policy: Policy) -> list[Finding]:
     found = []
     for server in policy.servers.values():
         try:
-            resolved({**server.headers, **server.env})
+            told = {**server.headers, **server.env} | ({"client_secret": server.auth.client_secret} if server.auth else {})
+            resolved({name: value for name, value in told.items() if not is_command(value)})
         except BrokerError as error:
             found.append(Finding(Level.WRONG, f"server {server.name}", error.message, "set it where the broker runs"))
     return found

@@ -37,7 +37,7 @@ class Identity:
 def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime]) -> Identity:
     """Return the doors of identity on an open store."""
     kept = store.credentials
-    issuers = [Issuer(**issuer.model_dump()) for issuer in settings.oauth_issuers]
+    issuers = [Issuer(**issuer.model_dump(), networks=settings.private_networks) for issuer in settings.oauth_issuers]
     agents = AgentTokens(kept, clock=clock, grace=GRACE if settings.on_store_down == "allow" else 0.0)
     return Identity(
         agents,
@@ -53,5 +53,10 @@ def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime])
 def _providers(settings: Settings) -> list[Provider]:
     told = ((one, one.model_dump(exclude={"client_secret"})) for one in settings.sign_in)
     return [
-        Provider(client_secret=one.client_secret.get_secret_value() if one.client_secret else "", **rest) for one, rest in told
+        Provider(
+            client_secret=one.client_secret.get_secret_value() if one.client_secret else "",
+            networks=settings.private_networks,
+            **rest,
+        )
+        for one, rest in told
     ]

@@ -21,6 +21,7 @@ from broker.settings import Settings
 from broker.store.open import Store
 from broker.store.requests import Requests
 from broker.upstream.bridge import HttpBridge
+from broker.upstream.credentials import Assert, Credentials
 from broker.upstream.http import HttpServers
 from broker.upstream.http_peers import HttpPeers
 from broker.upstream.http_release import HttpReleases, Stamp
@@ -64,16 +65,17 @@ class Servers:
 
 
 async def outward(
-    settings: Settings, policies: PolicyFolder, store: Store, stamp: Stamp, rooms: AsyncExitStack
+    settings: Settings, policies: PolicyFolder, store: Store, stamp: Stamp, asserts: Assert, rooms: AsyncExitStack
 ) -> Outward:  # fmt: skip
     """Return the side towards servers; `rooms` closes it."""
     servers, pins = Servers(policies), Pins(store.servers)
     target = Directory(servers.server).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
-    passing = HttpServers(target, connect_within=connect, silence=silence)
-    releasing = HttpServers(target, connect_within=connect, silence=silence, pooled=False)
+    own = Credentials(asserts)
+    passing = HttpServers(target, credentials=own, connect_within=connect, silence=silence)
+    releasing = HttpServers(target, credentials=own, connect_within=connect, silence=silence, pooled=False)
     stdio = StdioForwarder(servers.server, silence=settings.upstream_timeout, stamp=stamp)
-    for http in (passing, releasing):
+    for http in (own, passing, releasing):
         rooms.push_async_callback(http.close)
     await rooms.enter_async_context(stdio.running())
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 
 from broker.domain.servers import Server
+from broker.upstream.credentials import Credentials
 from broker.upstream.http import HttpServers
 from broker.upstream.http_peers import HttpPeers
 from broker.upstream.probe import Prober
@@ -18,7 +19,8 @@ from broker.upstream.targets import Directory
 async def prober(catalogue: Callable[[str], Server | None], *, connect_within: float = 5.0) -> AsyncIterator[Prober]:
     """Yield a prober for a catalogue. Servers that it starts are ended with it."""
     target = Directory(catalogue).target
-    http = HttpServers(target, connect_within=connect_within)
+    own = Credentials()
+    http = HttpServers(target, credentials=own, connect_within=connect_within)
     peers = HttpPeers(http.forward, target, _no_schema)
     stdio = StdioForwarder(catalogue, silence=timedelta(minutes=1))
     async with stdio.running():
@@ -27,6 +29,7 @@ async def prober(catalogue: Callable[[str], Server | None], *, connect_within: f
         finally:
             await peers.close()
             await http.close()
+            await own.close()
 
 
 async def _no_schema(server: str, tool: str) -> None:

@@ -73,6 +73,9 @@ class Settings(BaseSettings):
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
     oauth_issuers: tuple[TokenIssuer, ...] = Field((), description="issuers of access tokens for agents, beside our own")
     sign_in: tuple[SignInProvider, ...] = Field((), description="identity providers (OpenID Connect) that sign people in")
+    private_networks: tuple[str, ...] = Field(
+        (), description="networks beside the public ones where identity providers may lie, e.g. 10.0.0.0/8 or private"
+    )
     observers: tuple[str, ...] = Field((), description="groups whose members see every request")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")

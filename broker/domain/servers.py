@@ -20,6 +20,30 @@ class Owner(msgspec.Struct, frozen=True, omit_defaults=True):
     contact: str = ""
 
 
+class Grant(StrEnum):
+    """How the broker gets its own access token for a server (RFC 6749 section 4.4, RFC 8693)."""
+
+    CLIENT_CREDENTIALS = "client_credentials"
+    TOKEN_EXCHANGE = "token_exchange"
+
+
+class Authorization(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Where the access token for a server comes from. `client_secret` is a reference.
+
+    With a token exchange it is the access of the user for whom a call is made. `client_auth` is how the broker shows who it is
+    to the token endpoint (OpenID Connect Core section 9).
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str = ""
+    grant: Grant = Grant.CLIENT_CREDENTIALS
+    scope: str = ""
+    audience: str = ""
+    resource: str = ""
+    client_auth: str = "client_secret_basic"
+
+
 class ToolFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the operator wrote about a tool in servers.yaml. None: nothing was said."""
 
@@ -31,8 +55,11 @@ class ToolFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Server(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One guarded server: either `url` or `command`. Secrets in `headers` and `env` are references (`env:NAME`, `file:PATH`).
+    """One guarded server: either `url` or `command`. Secrets in `headers` and `env` are references (`env:NAME`, `file:PATH`,
+    `command:PROGRAM`).
 
+    `networks` are those beside the public ones in which its address may lie. `enrolled`: it came by the page or the API and not
+    out of an operator's file, so it reaches public addresses only and refers to no secret of the broker's machine.
     `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
     sessions, so a release may go through the broker's own when the caller's is gone. `methods` are requests and
     notifications outside the protocol's own that may pass.
@@ -44,6 +71,9 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     env: dict[str, str] = msgspec.field(default_factory=dict)
     cwd: str = ""
     headers: dict[str, str] = msgspec.field(default_factory=dict)
+    auth: Authorization | None = None
+    networks: tuple[str, ...] = ()
+    enrolled: bool = False
     owner: Owner = Owner()
     trust: Trust = Trust.UNTRUSTED
     per_session: bool = False

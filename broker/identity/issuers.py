@@ -13,11 +13,11 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, KeySetSerialization
 
 from broker.errors import Unauthenticated
+from broker.outgoing import Reach, client
 
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
 FRESH = 600.0
 AGAIN = 10.0
-WITHIN = aiohttp.ClientTimeout(total=5)
 _DISCOVERY = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 
 
@@ -27,6 +27,7 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     `audiences` are taken beside the broker's own addresses. `workloads`: its tokens stand for services, not for people.
     `surface_claim` and `conversation_claim` are believed where they are named: name them only for an issuer that vouches
     for the chat, IDE or bot of a call, and not for one whose claims an agent can choose.
+    `networks` are those beside the public ones in which it may lie.
     """
 
     issuer: str
@@ -37,13 +38,17 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     workloads: bool = False
     surface_claim: str = ""
     conversation_claim: str = ""
+    networks: tuple[str, ...] = ()
 
 
 class Keys:
     """The public keys of one issuer. A key that is not known yet is asked for once in `AGAIN` seconds: rotation just works."""
 
-    def __init__(self, issuer: Issuer, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, issuer: Issuer, *, reach: Reach | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:  # fmt: skip
         self._issuer = issuer
+        self._reach = reach or Reach([issuer.issuer, issuer.jwks_url], issuer.networks)
         self._monotonic = monotonic
         self._set: KeySet | None = None
         self._at = -FRESH
@@ -62,17 +67,17 @@ class Keys:
 
     async def _fetched(self) -> KeySet:
         try:
-            async with aiohttp.ClientSession(timeout=WITHIN, cookie_jar=aiohttp.DummyCookieJar()) as client:
-                url = self._issuer.jwks_url or await self._discovered(client)
-                return KeySet.import_key_set(cast("KeySetSerialization", await _json(client, url)))
+            async with client(self._reach) as asking:
+                url = self._issuer.jwks_url or await self._discovered(asking)
+                return KeySet.import_key_set(cast("KeySetSerialization", await _json(asking, url)))
         except (aiohttp.ClientError, TimeoutError, OSError, JoseError, ValueError, KeyError, TypeError):
             raise Unauthenticated("the issuer's keys can't be had now, so nobody can be known by its tokens") from None
 
-    async def _discovered(self, client: aiohttp.ClientSession) -> str:
+    async def _discovered(self, asking: aiohttp.ClientSession) -> str:
         base = self._issuer.issuer.rstrip("/")
         for path in _DISCOVERY:
             try:
-                told = await _json(client, base + path)
+                told = await _json(asking, base + path)
             except aiohttp.ClientResponseError:
                 continue
             if told.get("issuer", "").rstrip("/") == base:
@@ -80,7 +85,7 @@ class Keys:
         raise KeyError("no discovery document of this issuer")
 
 
-async def _json(client: aiohttp.ClientSession, url: str) -> dict[str, Any]:
-    async with client.get(url, allow_redirects=False, raise_for_status=True) as answer:
+async def _json(asking: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    async with asking.get(url, allow_redirects=False, raise_for_status=True) as answer:
         found: dict[str, Any] = await answer.json(content_type=None)
         return found

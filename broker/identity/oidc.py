@@ -24,15 +24,19 @@ from joserfc.errors import JoseError
 
 from broker.errors import Unauthenticated
 from broker.identity.access_tokens import ALGORITHMS, LEEWAY
-from broker.identity.issuers import FRESH, WITHIN, Issuer, Keys
+from broker.identity.issuers import FRESH, Issuer, Keys
 from broker.identity.ports import Credentials
+from broker.outgoing import Reach, client
 
 ROUND = timedelta(minutes=10)
 REMEMBERED = timedelta(days=3650)
 
 
 class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One identity provider. `name` stands in addresses, `label` on the button. Without a secret it is a public client."""
+    """One identity provider. `name` stands in addresses, `label` on the button. Without a secret it is a public client.
+
+    `networks` are those beside the public ones in which it may lie.
+    """
 
     name: str
     issuer: str
@@ -42,6 +46,7 @@ class Provider(msgspec.Struct, frozen=True, omit_defaults=True):
     scopes: str = "openid email profile"
     person_claim: str = "email"
     groups_claim: str = "groups"
+    networks: tuple[str, ...] = ()
 
 
 class Started(msgspec.Struct, frozen=True):
@@ -148,6 +153,7 @@ class _Door:
     def __init__(self, provider: Provider, clock: Callable[[], datetime]) -> None:
         self.provider = provider
         self._clock = clock
+        self._reach = Reach([provider.issuer], provider.networks)
         self._found: dict[str, Any] = {}
         self._at = -FRESH
         self._keys: Keys | None = None
@@ -173,7 +179,9 @@ class _Door:
         wanted = {self.provider.person_claim, self.provider.groups_claim}
         if wanted <= claims.keys() or "userinfo_endpoint" not in found or not answer.get("access_token"):
             return claims
-        more = await _asked("GET", str(found["userinfo_endpoint"]), headers={"authorization": f"Bearer {answer['access_token']}"})
+        more = await self._asked(
+            "GET", str(found["userinfo_endpoint"]), headers={"authorization": f"Bearer {answer['access_token']}"}
+        )
         if more.get("sub") != claims["sub"]:
             raise Unauthenticated("the identity provider contradicts itself")
         return {**more, **claims}
@@ -188,12 +196,12 @@ class _Door:
         else:
             form["client_id"] = self.provider.client_id
             form |= {"client_secret": self.provider.client_secret} if self.provider.client_secret else {}
-        return await _asked("POST", endpoint, data=form, headers=headers)
+        return await self._asked("POST", endpoint, data=form, headers=headers)
 
     async def _id_token(self, token: str, told: _Round) -> dict[str, Any]:
         """Check signature, issuer, audience, times and nonce (OpenID Connect Core, section 3.1.3.7)."""
         if self._keys is None:
-            self._keys = Keys(Issuer(self.provider.issuer, jwks_url=str(self._found["jwks_uri"])))
+            self._keys = Keys(Issuer(self.provider.issuer, jwks_url=str(self._found["jwks_uri"])), reach=self._reach)
         try:
             header = jws.extract_compact(token.encode()).headers()
             if header.get("alg") not in ALGORITHMS:
@@ -225,13 +233,27 @@ class _Door:
         async with self._lock:
             if time.monotonic() - self._at > FRESH:
                 base = self.provider.issuer.rstrip("/")
-                found = await _asked("GET", f"{base}/.well-known/openid-configuration")
+                found = await self._asked("GET", f"{base}/.well-known/openid-configuration")
                 if found.get("issuer") != self.provider.issuer:
                     raise Unauthenticated("the identity provider calls itself otherwise than it is configured here")
                 for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
                     _safe(str(found.get(name, "")))
                 self._found, self._at, self._keys = found, time.monotonic(), None
             return self._found
+
+    async def _asked(self, method: str, url: str, **more: Any) -> dict[str, Any]:
+        _safe(url)
+        try:
+            async with (
+                client(self._reach) as asking,
+                asking.request(method, url, allow_redirects=False, raise_for_status=True, **more) as answer,
+            ):
+                found = await answer.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            raise Unauthenticated("the identity provider can't be asked now, or refuses") from None
+        if not isinstance(found, dict):
+            raise Unauthenticated("the identity provider's answer can't be read")
+        return found
 
 
 def _person(claims: Mapping[str, Any], provider: Provider) -> str:
@@ -249,21 +271,6 @@ def _safe(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
         raise Unauthenticated("the identity provider's addresses are not https")
-
-
-async def _asked(method: str, url: str, **more: Any) -> dict[str, Any]:
-    _safe(url)
-    try:
-        async with (
-            aiohttp.ClientSession(timeout=WITHIN, cookie_jar=aiohttp.DummyCookieJar()) as client,
-            client.request(method, url, allow_redirects=False, raise_for_status=True, **more) as answer,
-        ):
-            found = await answer.json(content_type=None)
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
-        raise Unauthenticated("the identity provider can't be asked now, or refuses") from None
-    if not isinstance(found, dict):
-        raise Unauthenticated("the identity provider's answer can't be read")
-    return found
 
 
 def _number(value: object) -> float:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
 from broker.domain.people import Group, Person
-from broker.domain.servers import Owner, Server, ToolFacts, Trust
+from broker.domain.servers import Authorization, Grant, Owner, Server, ToolFacts, Trust
 from broker.policy.nodes import Place
 from broker.policy.scalars import Choice, Flag, Number, Text
 from broker.policy.shapes import Either, Field, Many, Read, Record, Table
@@ -46,6 +47,20 @@ _TOOL = Record(
         "minutes_saved": Field(Number(0, 100_000), "how long a person would need for the same"),
     },
 )
+_AUTH = Record(
+    "an authorization",
+    {
+        "token_url": Field(Text("an https address", r"https?://\S+"), "the token endpoint", needed=True),
+        "client_id": Field(_WORD, "the broker's name there", needed=True),
+        "client_secret": Field(_WORD, "its secret, as env:NAME, file:PATH or command:PROGRAM"),
+        "grant": Field(Choice(tuple(Grant)), "client_credentials if absent; token_exchange is the user's own access"),
+        "scope": Field(_WORD, "scopes, with spaces between"),
+        "audience": Field(_WORD, "for whom the token is"),
+        "resource": Field(_WORD, "the server's address, as the provider knows it"),
+        "client_auth": Field(Choice(("client_secret_basic", "client_secret_post")), "client_secret_basic if absent"),
+    },
+)
+_NETWORK = Text("a network", r"private|[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", "write it as 10.0.0.0/8, or `private`")
 _SERVER = Record(
     "a server",
     {
@@ -53,7 +68,11 @@ _SERVER = Record(
         "command": Field(Many(Text("a word of the command", r"(?s)[^\0]+")), "the command that starts it, for stdio"),
         "env": Field(Table(Text("a value or reference", r"(?s)[^\0]*"), _VARIABLE), "secrets as env:NAME or file:PATH"),
         "cwd": Field(_WORD, "the command's working folder"),
-        "headers": Field(Table(_WORD, _HEADER, "a header's name"), "sent to the server; secrets as env:NAME or file:PATH"),
+        "headers": Field(
+            Table(_WORD, _HEADER, "a header's name"), "sent to the server; secrets as env:NAME, file:PATH or command:PROGRAM"
+        ),
+        "auth": Field(_AUTH, "where the broker gets its access token for the server"),
+        "networks": Field(Many(_NETWORK), "networks beside the public ones in which its address may lie"),
         "owner": Field(
             Record("an owner", {"team": Field(_WORD, "the team"), "contact": Field(_WORD, "where to ask")}),
             "who answers for the server",
@@ -87,17 +106,20 @@ def group(name: str, place: Place, read: Read | tuple[str, ...], sheet: Sheet) -
 
 def server(name: str, read: Read, sheet: Sheet) -> Any:
     """Return the server, or BAD where its keys don't fit together."""
-    if not (_one_way_in(name, read, sheet) and _keys_fit(read, sheet) and _address(read, sheet)):
+    fits = _one_way_in(name, read, sheet) and _keys_fit(read, sheet) and _address(read, sheet) and _own_access(read, sheet)
+    if not fits:
         return BAD
     values = dict(read.values)
     for key in ("env", "headers"):
         values[key] = values[key].values if key in values else {}
     tools = values.pop("tools", None)
     owner = values.pop("owner", None)
+    auth = values.pop("auth", None)
     return Server(
         name=name,
         **{**values, "trust": Trust(values.get("trust", Trust.UNTRUSTED))},
         owner=Owner(**owner.values) if owner else Owner(),
+        auth=Authorization(**{**auth.values, "grant": Grant(auth.get("grant", Grant.CLIENT_CREDENTIALS))}) if auth else None,
         tools={tool: ToolFacts(**facts.values) for tool, facts in tools.values.items()} if tools else {},
         where=f"{sheet.document.file}:{read.node.place.line}",
     )
@@ -111,7 +133,7 @@ def _one_way_in(name: str, read: Read, sheet: Sheet) -> bool:
 
 
 def _keys_fit(read: Read, sheet: Sheet) -> bool:
-    needs = {"env": "command", "cwd": "command", "per_session": "command", "headers": "url"}
+    needs = {"env": "command", "cwd": "command", "per_session": "command"} | dict.fromkeys(("headers", "auth", "networks"), "url")
     wrong = [key for key, partner in needs.items() if key in read.node.value and partner not in read.node.value]
     for key in wrong:
         sheet.wrong(read.node.keys[key], f"`{key}` is for servers with `{needs[key]}`", f"take `{key}` away")
@@ -130,5 +152,27 @@ def _address(read: Read, sheet: Sheet) -> bool:
         good = False
     if not good or "@" in parts.netloc or parts.fragment or re.search(r"[\x00-\x20\\]", url):
         sheet.wrong(read.at("url"), "this is no http address without user, password and fragment", mend)
+        return False
+    return True
+
+
+def _own_access(read: Read, sheet: Sheet) -> bool:
+    """One way to an access token, sent only where nobody can read along, and networks that are some."""
+    auth, headers = read.get("auth"), read.get("headers")
+    if auth and headers and any(name.lower() == "authorization" for name in headers.values):
+        sheet.wrong(read.node.keys["auth"], "`auth` and the header Authorization are two ways to one thing", "take one away")
+        return False
+    parts = urlsplit(auth.get("token_url", "")) if auth else None
+    if parts and parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        sheet.wrong(auth.at("token_url"), "the token endpoint would get the secret unencrypted", "write its https address")
+        return False
+    return all(_network(one, read, sheet) for one in read.get("networks", ()))
+
+
+def _network(text: str, read: Read, sheet: Sheet) -> bool:
+    try:
+        ip_network(text if text != "private" else "10.0.0.0/8")
+    except ValueError:
+        sheet.wrong(read.at("networks"), f"`{text}` is no network", "write it as 10.0.0.0/8, or `private`")
         return False
     return True

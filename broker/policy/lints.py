@@ -17,7 +17,7 @@ from broker.policy.ruleset import RuleSet, ruleset
 
 _STRENGTH = {Effect.DENY: 3, Effect.REQUIRE_APPROVAL: 2, Effect.ALLOW: 1}
 _LONG = timedelta(days=90)
-_REFERENCE = re.compile(r"(?i)(?:bearer |basic )?(?:env|file):\S+")
+_REFERENCE = re.compile(r"(?i)(?:bearer |basic )?(?:(?:env|file):\S+|command:\S.*)")
 
 
 def lints(policy: Policy, today: date) -> list[Finding]:
@@ -115,4 +115,7 @@ def _directory(policy: Policy) -> Iterator[Finding]:
         for name, value in server.headers.items():
             if name.lower() in ("authorization", "cookie", "x-api-key") and not _REFERENCE.fullmatch(value):
                 told = f"`{server.name}` has its {name} written down"
-                yield at("secret-in-file", Level.ERROR, server.where, told, "write env:NAME or file:PATH")
+                yield at("secret-in-file", Level.ERROR, server.where, told, "write env:NAME, file:PATH or command:PROGRAM")
+        if server.auth and server.auth.client_secret and not _REFERENCE.fullmatch(server.auth.client_secret):
+            told = f"`{server.name}` has its client_secret written down"
+            yield at("secret-in-file", Level.ERROR, server.where, told, "write env:NAME, file:PATH or command:PROGRAM")

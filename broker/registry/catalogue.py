@@ -207,7 +207,7 @@ async def _nobody(listing: Listing) -> None:
 
 
 def _way(entry: Server) -> tuple[Any, ...]:
-    return entry.url, entry.command, entry.env, entry.cwd, entry.headers
+    return entry.url, entry.command, entry.env, entry.cwd, entry.headers, entry.auth
 
 
 def _digests(offer: _Offer) -> dict[str, str]:

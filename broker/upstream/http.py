@@ -6,13 +6,16 @@ A caller's credentials never get here; what the catalogue says about a server's 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
 
 import aiohttp
 import msgspec
 from yarl import URL
 
 from broker import __version__
+from broker.domain.servers import Authorization
 from broker.errors import OutcomeLost, UpstreamUntouched
+from broker.outgoing import Connector, Reach, refused
 from broker.upstream.sse import Cutter, Event
 
 _OURS = {"accept-encoding": "identity", "user-agent": f"approval-broker/{__version__}"}
@@ -23,15 +26,37 @@ _IDLE = 4.0
 
 
 class Target(msgspec.Struct, frozen=True):
-    """One server: its address, its own headers with their secrets looked up, in lower case; `stateless` as in the catalogue."""
+    """One server: its address, its own headers with their secrets looked up, in lower case; the rest as in the catalogue.
+
+    `commands` are headers that have to be asked for.
+    """
 
     url: str
     headers: Mapping[str, str] = {}
     stateless: bool = False
+    commands: Mapping[str, str] = {}
+    auth: Authorization | None = None
+    networks: tuple[str, ...] = ()
+    enrolled: bool = False
+
+    @property
+    def asks(self) -> bool:
+        """Do its credentials have to be asked for?"""
+        return self.auth is not None or bool(self.commands)
 
 
 Targets = Callable[[str], Target]
 """The target of a server's name. Raises `UnknownServer`."""
+
+
+class Credentials(Protocol):
+    """Headers that have to be asked for. Both raise `UpstreamUntouched` when they can't be had."""
+
+    async def of(self, server: str, target: Target) -> dict[str, str]: ...
+
+    async def anew(self, server: str, target: Target, used: dict[str, str]) -> dict[str, str] | None:
+        """The server did not accept `used`: other ones, None where there are none."""
+        ...
 
 
 class HttpAnswer:
@@ -84,18 +109,22 @@ class HttpServers:
     """All guarded servers that are reached over HTTP. `connect_within` and `silence` are in seconds.
 
     `pooled` connections carry what passes through; a release takes a fresh one, since on an idle connection that is just
-    being closed nobody could tell whether the call was read.
+    being closed nobody could tell whether the call was read. Without `credentials`, those of the targets are not asked for.
     """
 
     def __init__(
-        self, targets: Targets, *, connect_within: float = 5.0, silence: float = 300.0, pooled: bool = True
+        self, targets: Targets, *, credentials: Credentials | None = None, connect_within: float = 5.0, silence: float = 300.0,
+        pooled: bool = True,
     ) -> None:  # fmt: skip
         self._targets = targets
+        self._credentials = credentials
         self._pooled = pooled
         self._within = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=silence)
         self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=None)
         self._session: aiohttp.ClientSession | None = None
-        self._urls: dict[str, URL] = {}
+        self._enrolled: aiohttp.ClientSession | None = None
+        self._urls: dict[tuple[str, bool], tuple[tuple[str, ...], URL]] = {}
+        self._reach = Reach()
 
     async def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
@@ -105,53 +134,86 @@ class HttpServers:
         Raises `UnknownServer`; `UpstreamUntouched` when nothing was sent, `OutcomeLost` when it is not known.
         """
         target = self._targets(server)
-        try:
-            response = await self._open().request(
-                verb,
-                self._url(target.url),
-                data=body or None,
-                headers={**target.headers, **headers, **_OURS},
-                allow_redirects=False,
-                timeout=self._patient if patient else self._within,
-            )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UpstreamUntouched(f"the server {server} can't be reached ({type(error).__name__})") from None
-        except (aiohttp.InvalidURL, ValueError) as error:
-            raise UpstreamUntouched(f"the message can't be sent to {server} ({type(error).__name__})") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(error) from None
+        if not target.asks:
+            response = await self._sent(server, verb, target, {**target.headers, **headers, **_OURS}, body, patient)
+        else:
+            response = await self._introduced(server, verb, target, headers, body, patient)
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             response.close()
             raise OutcomeLost(f"the server {server} answered in an encoding that it was not asked for")
         return HttpAnswer(response)
 
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        for session in (self._session, self._enrolled):
+            if session is not None:
+                await session.close()
+        self._session = self._enrolled = None
 
-    def _open(self) -> aiohttp.ClientSession:
-        """The client, made at first use: it belongs to the loop that runs then."""
+    async def _introduced(
+        self, server: str, verb: str, target: Target, headers: Mapping[str, str], body: bytes, patient: bool
+    ) -> aiohttp.ClientResponse:
+        """Send with credentials that were asked for, and once more if they have grown old: a 401 says that nothing ran."""
+        if self._credentials is None:
+            raise UpstreamUntouched(f"the broker's credentials for {server} can't be asked for here")
+        used = await self._credentials.of(server, target)
+        response = await self._sent(server, verb, target, {**used, **headers, **_OURS}, body, patient)
+        if response.status != 401:
+            return response
+        response.close()
+        fresh = await self._credentials.anew(server, target, used)
+        if fresh is None:
+            raise UpstreamUntouched("the server does not accept the broker's credentials")
+        return await self._sent(server, verb, target, {**fresh, **headers, **_OURS}, body, patient)
+
+    async def _sent(
+        self, server: str, verb: str, target: Target, headers: Mapping[str, str], body: bytes, patient: bool
+    ) -> aiohttp.ClientResponse:
+        try:
+            return await self._open(target.enrolled).request(
+                verb,
+                self._url(target),
+                data=body or None,
+                headers=headers,
+                allow_redirects=False,
+                timeout=self._patient if patient else self._within,
+            )
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise UpstreamUntouched(f"the server {server} can't be reached ({refused(error) or type(error).__name__})") from None
+        except (aiohttp.InvalidURL, ValueError) as error:
+            raise UpstreamUntouched(f"the message can't be sent to {server} ({type(error).__name__})") from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _broken(error) from None
+
+    def _open(self, enrolled: bool) -> aiohttp.ClientSession:
+        """The client, made at first use: it belongs to the loop that runs then.
+
+        Servers that were enrolled have one of their own, to which no private address is open and no connection either.
+        """
+        if enrolled:
+            if self._enrolled is None:
+                self._enrolled = self._client(Reach())
+            return self._enrolled
         if self._session is None:
-            connector = (
-                aiohttp.TCPConnector(limit=0, keepalive_timeout=_IDLE)
-                if self._pooled
-                else aiohttp.TCPConnector(limit=0, force_close=True)
-            )
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
-                skip_auto_headers=_SKIPPED,
-            )
+            self._session = self._client(self._reach)
         return self._session
 
-    def _url(self, text: str) -> URL:
-        url = self._urls.get(text)
-        if url is None:
-            url = self._urls[text] = URL(text, encoded=True)
-        return url
+    def _client(self, reach: Reach) -> aiohttp.ClientSession:
+        kept: dict[str, Any] = {"keepalive_timeout": _IDLE} if self._pooled else {"force_close": True}
+        return aiohttp.ClientSession(
+            connector=Connector(reach, limit=0, **kept),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=_SKIPPED,
+        )
+
+    def _url(self, target: Target) -> URL:
+        known = self._urls.get((target.url, target.enrolled))
+        if known is None or known[0] != target.networks:
+            if not target.enrolled:
+                self._reach.open(target.url, target.networks)
+            known = self._urls[target.url, target.enrolled] = (target.networks, URL(target.url, encoded=True))
+        return known[1]
 
 
 def _broken(error: Exception) -> OutcomeLost:

@@ -16,8 +16,10 @@ import anyio
 from mcp.shared.inbound import NAME_BEARING_METHODS, encode_header_value, mcp_param_headers, x_mcp_header_map
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 
+from broker.domain.servers import Grant
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream import eras
+from broker.upstream.acting import BROKER, acting
 from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode
 from broker.upstream.http import HttpAnswer, Target, Targets
 from broker.upstream.reading import decoded, read_answer
@@ -55,6 +57,8 @@ class HttpPeers:
             known = self._peers.get(server)
             if known is None or known[0] != target:
                 known = self._peers[server] = (target, await self._met(server))
+            if known[1].older and _of_user(target):
+                raise UpstreamUntouched(f"{server} is used with each user's own access, and its older sessions can't be shared")
             return known[1]
 
     def known(self, server: str) -> NewerHttp | OlderHttp | None:
@@ -248,6 +252,11 @@ class OlderHttp:
     def _headers(self) -> dict[str, str]:
         headers = {**_ACCEPT, "mcp-protocol-version": self._version}
         return headers | {"mcp-session-id": self._session} if self._session else headers
+
+
+def _of_user(target: Target) -> bool:
+    exchanges = target.auth is not None and target.auth.grant is Grant.TOKEN_EXCHANGE
+    return exchanges and acting() is not BROKER
 
 
 def _heard(flight: Flight, message: Message) -> None:

@@ -21,7 +21,7 @@ from broker.upstream import eras
 from broker.upstream.flights import Message, Sink
 from broker.upstream.pipe import Pipe
 from broker.upstream.process import started
-from broker.upstream.references import resolved
+from broker.upstream.references import asked
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ class Keeper:
     async def _once(self) -> str:
         """Start the server, shake hands, and stay until it ends. Returns why it ended."""
         try:
-            process = await started(self._server.name, self._server.command, resolved(self._server.env), self._server.cwd)
+            process = await started(self._server.name, self._server.command, await asked(self._server.env), self._server.cwd)
         except BrokerError as error:
             return error.message
         patient, why = True, ""

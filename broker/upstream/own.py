@@ -16,7 +16,7 @@ from broker.upstream import eras
 from broker.upstream.flights import Message, Sink
 from broker.upstream.pipe import Pipe
 from broker.upstream.process import started
-from broker.upstream.references import resolved
+from broker.upstream.references import asked
 from broker.upstream.translated import TranslatedSessions
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class OwnProcess:
 
     async def run(self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         """Raises `UpstreamUntouched`, `ConfigInvalid` before `task_status` is told, nothing afterwards."""
-        process = await started(self._server.name, self._server.command, resolved(self._server.env), self._server.cwd)
+        process = await started(self._server.name, self._server.command, await asked(self._server.env), self._server.cwd)
         try:
             with self._scope:
                 self.pipe = Pipe(process, self._server.name, self._heard)

@@ -13,6 +13,7 @@ from broker.domain.servers import Server, ToolDefinition
 from broker.errors import OutcomeLost, UnknownServer, UpstreamUntouched
 from broker.registry.ports import Listing
 from broker.upstream import eras
+from broker.upstream.acting import BROKER, speaking_for
 from broker.upstream.flights import Message
 from broker.upstream.http_peers import HttpPeers
 from broker.upstream.listeners import Peer
@@ -44,9 +45,10 @@ class Prober:
             raise UnknownServer(f"there is no server {server}", server=server)
         began = time.monotonic()
         try:
-            peer = await (self._stdio(server) if entry.command else self._http.peer(server))
-            with anyio.fail_after(self._within):
-                tools = await _tools(peer, server)
+            with speaking_for(BROKER):
+                peer = await (self._stdio(server) if entry.command else self._http.peer(server))
+                with anyio.fail_after(self._within):
+                    tools = await _tools(peer, server)
         except TimeoutError:
             raise UpstreamUntouched(f"{server} did not list its tools within {self._within:.0f} s") from None
         except OutcomeLost as error:

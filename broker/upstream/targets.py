@@ -8,7 +8,7 @@ from collections.abc import Callable
 from broker.domain.servers import Server
 from broker.errors import ConfigInvalid, UnknownServer, UpstreamUntouched
 from broker.upstream.http import Target
-from broker.upstream.references import resolved
+from broker.upstream.references import is_command, is_reference, resolved
 
 KEPT = 60.0
 
@@ -30,9 +30,18 @@ class Directory:
         if known is not None and known[0] is server and now - known[1] < KEPT:
             return known[2]
         try:
-            headers = {key.lower(): value for key, value in resolved(server.headers).values.items()}
+            target = _target(server)
         except ConfigInvalid as error:
             raise UpstreamUntouched(f"the credentials of {name} can't be used: {error.message}") from None
-        target = Target(server.url, headers, server.stateless)
         self._known[name] = (server, now, target)
         return target
+
+
+def _target(server: Server) -> Target:
+    told = {key.lower(): value for key, value in server.headers.items()}
+    commands = {key: value for key, value in told.items() if is_command(value)}
+    if server.enrolled and (server.auth or any(is_reference(value) for value in told.values())):
+        raise ConfigInvalid("only a server of the policy folder may refer to secrets of the broker's machine")
+    headers = resolved({key: value for key, value in told.items() if key not in commands}).values
+    networks = () if server.enrolled else server.networks
+    return Target(server.url, headers, server.stateless, commands, server.auth, networks, server.enrolled)

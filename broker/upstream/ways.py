@@ -8,6 +8,7 @@ from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
 from broker.domain.servers import Server
 from broker.errors import UnknownServer
+from broker.upstream.acting import speaking_for
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.bridge import HttpBridge
 from broker.upstream.http import HttpAnswer
@@ -32,9 +33,10 @@ class Ways:
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
         """Send a stored call once. Raises as `forward` does."""
-        if self._over_stdio(request.call.server):
-            return await self._stdio.execute(request, relay)
-        return await self._http.execute(request, relay)
+        with speaking_for(request.call.caller):
+            if self._over_stdio(request.call.server):
+                return await self._stdio.execute(request, relay)
+            return await self._http.execute(request, relay)
 
     def _over_stdio(self, name: str) -> bool:
         server = self._catalogue(name)

@@ -92,6 +92,9 @@ def codes(policy: Any) -> list[str]:
         ("servers: {other: {url: http://h/mcp, headers: {Authorization: Bearer abc}}}", ["secret-in-file"]),
         ("servers: {other: {url: http://h/mcp, headers: {Authorization: 'Bearer env:TOKEN'}}}", []),
         ("servers: {other: {url: http://h/mcp, headers: {authorization: 'file:/run/token', X-Team: a}}}", []),
+        ("servers: {other: {url: http://h/mcp, headers: {Authorization: 'Bearer command:vault read -field=t x'}}}", []),
+        ("servers: {other: {url: http://h/mcp, auth: {token_url: https://i/t, client_id: b, client_secret: abc}}}",
+         ["secret-in-file"]),
     ],
 )  # fmt: skip
 def test_an_oddity_is_found_and_only_an_oddity(policy_of: Any, text: str, found: list[str]) -> None:

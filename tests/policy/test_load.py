@@ -160,6 +160,16 @@ def test_one_file_with_a_syntax_error_does_not_hide_the_mistakes_of_another() ->
          "`headers`"),
         ("servers: {a: {url: ftp://h/mcp}}", "1:20: this is no http address without user, password and fragment; write it as "
          "https://host/mcp; secrets belong into `headers`"),
+        ("servers: {a: {command: [x], networks: [private]}}",
+         "1:29: `networks` is for servers with `url`; take `networks` away"),
+        ("servers: {a: {url: http://h/mcp, networks: [10.0.0.1/8]}}",
+         "1:44: `10.0.0.1/8` is no network; write it as 10.0.0.0/8, or `private`"),
+        ("servers: {a: {url: http://h/mcp, auth: {client_id: b}}}",
+         "1:40: an authorization lacks `token_url`; add `token_url`: an https address"),
+        ("servers: {a: {url: http://h/mcp, auth: {client_id: b, token_url: http://idp/token}}}",
+         "1:66: the token endpoint would get the secret unencrypted; write its https address"),
+        ("servers: {a: {url: http://h/mcp, headers: {authorization: 'env:T'}, auth: {client_id: b, token_url: https://i/t}}}",
+         "1:69: `auth` and the header Authorization are two ways to one thing; take one away"),
         ("servers: {a: {command: []}}", "1:24: the list is empty; write at least one: a word of the command"),
         ("servers: {a/b: {url: http://h/mcp}}",
          "1:11: `a/b` is not a server's name: letters, digits, dot, - and _; write a server's "

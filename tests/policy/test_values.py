@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from broker.domain.people import Group, People, Person
-from broker.domain.servers import Owner, Server, ToolFacts, Trust
+from broker.domain.servers import Authorization, Grant, Owner, Server, ToolFacts, Trust
 from broker.policy.load import compose, load
 
 SPECIMENS = Path(__file__).parent / "specimens"
@@ -51,6 +51,17 @@ def test_the_designs_own_example_loads_as_people_and_servers() -> None:
                 "refund_get": ToolFacts(read_only=True),
             },
         ),
+    }  # fmt: skip
+
+
+def test_a_server_may_have_its_own_token_endpoint_and_networks() -> None:
+    auth = "{token_url: https://i/t, client_id: b, client_secret: 'command:vault read x', grant: token_exchange, audience: p}"
+    text = f"servers: {{a: {{url: http://h/mcp, networks: [private, 10.0.0.0/8], auth: {auth}}}}}"
+    assert compose({"a.yaml": text.encode()}).servers == {
+        "a": Server(
+            name="a", url="http://h/mcp", networks=("private", "10.0.0.0/8"), where="a.yaml:1",
+            auth=Authorization("https://i/t", "b", "command:vault read x", Grant.TOKEN_EXCHANGE, audience="p"),
+        )
     }  # fmt: skip
 
 

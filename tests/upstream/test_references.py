@@ -1,0 +1,34 @@
+"""What stands for a secret in the catalogue, and how it is looked up."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+import pytest
+
+from broker.errors import ConfigInvalid
+from broker.upstream.references import asked, resolved
+
+
+def prints(code: str) -> str:
+    return "command:" + shlex.join([sys.executable, "-c", code])
+
+
+def test_a_scheme_may_stand_before_a_reference(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "t")
+    told = resolved({"a": "Bearer env:TOKEN", "b": "env:TOKEN", "c": "environment:TOKEN"})
+    assert (told.values, told.secrets) == ({"a": "Bearer t", "b": "t", "c": "environment:TOKEN"}, ("Bearer t", "t"))
+
+
+async def test_a_command_sees_nothing_of_the_brokers_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BROKER_ENCRYPTION_KEYS", "k")
+    monkeypatch.setenv("VAULT_ADDR", "v")
+    code = "import os; print(os.environ.get('BROKER_ENCRYPTION_KEYS', 'none'), os.environ['VAULT_ADDR'])"
+    assert (await asked({"A": prints(code)})).values == {"A": "none v"}
+
+
+async def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.upstream.references.WITHIN", 0.1)
+    with pytest.raises(ConfigInvalid, match="did not end within"):
+        await asked({"A": prints("import time; time.sleep(60)")})
