@@ -188,8 +188,8 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCase
 
 async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: Outward) -> Gateway:
     gateway = Gateway(
-        authenticate=acting_for(identity.callers.authenticate), catalogue=out.servers.in_force, judge=cases.guard, desk=cases.desk,
-        lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
+        authenticate=acting_for(identity.callers.authenticate), catalogue=out.servers.in_force, judge=cases.guard,
+        desk=cases.desk, lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
         body_limit=ground.settings.body_limit, kept=ground.settings.keep_answers,
