@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM. Raises `ConfigInvalid`, `StoreUnavailable`."""
+    gc.disable()  # nothing of a start is garbage; `serve` turns it on
     from broker.logs import configure  # noqa: PLC0415 - heavy imports wait until they are needed
     from broker.running import serve  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from mcp_types import (
+from broker import __version__
+from broker.upstream.flights import Message, meta_of
+from broker.upstream.words import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    HANDSHAKE_PROTOCOL_VERSIONS,
+    LATEST_HANDSHAKE_VERSION,
+    LATEST_MODERN_VERSION,
     LOG_LEVEL_META_KEY,
     PROTOCOL_VERSION_META_KEY,
     SERVER_INFO_META_KEY,
 )
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
-
-from broker import __version__
-from broker.upstream.flights import Message, meta_of
 
 NEWER = LATEST_MODERN_VERSION
 US = {"name": "approval-broker", "version": __version__}

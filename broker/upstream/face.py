@@ -8,13 +8,13 @@ from typing import Protocol
 import anyio
 import anyio.abc
 import structlog
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole, answered
 from broker.upstream.flights import Message, Sink
 from broker.upstream.newer import Newer, status_of
+from broker.upstream.words import MODERN_PROTOCOL_VERSIONS
 
 log = structlog.get_logger()
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 import msgspec
-from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
-from mcp_types import LOG_LEVEL_META_KEY
 
 from broker.errors import OutcomeLost, UpstreamError
+from broker.upstream.words import LOG_LEVEL_META_KEY, SUBSCRIPTION_ID_META_KEY
 
 Message = dict[str, Any]
 """A JSON-RPC message. Members that nobody knows here survive."""

@@ -13,8 +13,6 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 import anyio
-from mcp.shared.inbound import NAME_BEARING_METHODS, encode_header_value, mcp_param_headers, x_mcp_header_map
-from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 
 from broker.domain.servers import Grant
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
@@ -23,6 +21,14 @@ from broker.upstream.acting import BROKER, acting
 from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode
 from broker.upstream.http import HttpAnswer, Target, Targets
 from broker.upstream.reading import decoded, read_answer
+from broker.upstream.words import (
+    LATEST_HANDSHAKE_VERSION,
+    LATEST_MODERN_VERSION,
+    MODERN_PROTOCOL_VERSIONS,
+    NAME_BEARING_METHODS,
+    header_value,
+    parameter_headers,
+)
 
 _ACCEPT = {"accept": "application/json, text/event-stream", "content-type": "application/json"}
 # Seconds that a server gets for one step of a handshake.
@@ -138,7 +144,7 @@ class NewerHttp:
         headers = {**_ACCEPT, **more, "mcp-protocol-version": LATEST_MODERN_VERSION, "mcp-method": method}
         name = params.get(NAME_BEARING_METHODS.get(method, ""))
         if isinstance(name, str):
-            headers["mcp-name"] = encode_header_value(name)
+            headers["mcp-name"] = header_value(name)
         patient = method == "subscriptions/listen"
         answer = await self._forward(self._server, "POST", headers, encode(request), patient=patient)
         return await read_answer(answer, self._server, request["id"], sink)
@@ -148,8 +154,7 @@ class NewerHttp:
             return {}
         schema = await self._schemas(self._server, request["params"]["name"])
         arguments = request["params"].get("arguments") or {}
-        made = mcp_param_headers(x_mcp_header_map(schema), arguments) if schema else {}
-        return {name.lower(): value for name, value in made.items()}
+        return {name.lower(): value for name, value in parameter_headers(schema, arguments).items()}
 
 
 class OlderHttp:

@@ -14,6 +14,7 @@ from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream.http import HttpAnswer, HttpServers, Targets
+from broker.upstream.words import header_value, parameter_headers
 
 MODERN = "2026-07-28"
 # Results beyond this are not kept: the mailbox lies in the store's memory.
@@ -135,13 +136,10 @@ class HttpReleases:
             answer.close()
 
     async def _modern_headers(self, request: ApprovalRequest) -> dict[str, str]:
-        # The SDK is heavy to import; releases are rare and wait for people anyway.
-        from mcp.shared.inbound import encode_header_value, mcp_param_headers, x_mcp_header_map  # noqa: PLC0415
-
         call = request.call
-        headers = _headers(MODERN, "") | {"mcp-method": "tools/call", "mcp-name": encode_header_value(call.tool)}
+        headers = _headers(MODERN, "") | {"mcp-method": "tools/call", "mcp-name": header_value(call.tool)}
         schema = await self._schemas(call.server, call.tool)
-        return headers | (mcp_param_headers(x_mcp_header_map(schema), call.arguments) if schema is not None else {})
+        return headers | parameter_headers(schema, call.arguments)
 
 
 class _Reading:

@@ -13,7 +13,6 @@ from typing import Any
 import anyio
 import msgspec
 import structlog
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from broker.domain.servers import Server
 from broker.errors import BrokerError, OutcomeLost, UpstreamError, UpstreamUntouched
@@ -22,6 +21,7 @@ from broker.upstream.flights import Message, Sink
 from broker.upstream.pipe import Pipe
 from broker.upstream.process import started
 from broker.upstream.references import asked
+from broker.upstream.words import MODERN_PROTOCOL_VERSIONS
 
 log = structlog.get_logger()
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from contextlib import AsyncExitStack, ExitStack
 from typing import Any
 
-from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
-from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
-
 from broker.upstream import eras
 from broker.upstream.flights import Message, Sink
 from broker.upstream.listeners import CHANGES, Listener, Listeners, Peer, Peers
+from broker.upstream.words import ERROR_CODE_HTTP_STATUS, SUBSCRIPTION_ID_META_KEY
 
 # Methods of 2026-07-28 that an older server knows as well.
 _BOTH = frozenset(

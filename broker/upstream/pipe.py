@@ -16,11 +16,11 @@ from typing import Any
 import anyio
 import msgspec
 import structlog
-from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from broker.errors import OutcomeLost, UpstreamUntouched
 from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode, meta_of
 from broker.upstream.process import Process
+from broker.upstream.words import SUBSCRIPTION_ID_META_KEY
 
 log = structlog.get_logger()
 

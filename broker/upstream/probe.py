@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
-from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from broker.domain.servers import Server, ToolDefinition
 from broker.errors import OutcomeLost, UnknownServer, UpstreamUntouched
@@ -17,6 +16,7 @@ from broker.upstream.acting import BROKER, speaking_for
 from broker.upstream.flights import Message
 from broker.upstream.http_peers import HttpPeers
 from broker.upstream.listeners import Peer
+from broker.upstream.words import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 # Pages and tools of one list: a server whose list does not end is no server to rely on.
 MOST_PAGES = 100

@@ -14,8 +14,8 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import structlog
-from mcp.client.stdio import get_default_environment
 
 from broker.domain.text import clipped, visible
 from broker.errors import UpstreamUntouched
@@ -155,18 +155,26 @@ def _alive(group: int) -> bool:
     return True
 
 
+def _inherited() -> dict[str, str]:
+    """The variables that are safe to hand on. In a thread: the SDK takes its time to be imported."""
+    from mcp.client.stdio import get_default_environment  # noqa: PLC0415 - heavy
+
+    return get_default_environment()
+
+
 async def started(server: str, command: Sequence[str], env: Resolved, cwd: str = "") -> Process:
     """Start a server in a process group of its own, with a small environment and `env` over it.
 
     Raises `UpstreamUntouched` when it can't be started.
     """
+    inherited = await anyio.to_thread.run_sync(_inherited)
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**get_default_environment(), **env.values},
+            env={**inherited, **env.values},
             cwd=cwd or None,
             start_new_session=True,
         )

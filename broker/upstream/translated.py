@@ -14,12 +14,12 @@ from typing import Any
 
 import anyio
 import msgspec
-from mcp.shared.subscriptions import SUBSCRIPTION_ID_META_KEY
 
 from broker.errors import UpstreamError, UpstreamUntouched
 from broker.upstream import eras
 from broker.upstream.flights import Message, Sink, encode
 from broker.upstream.listeners import CHANGES, Peers
+from broker.upstream.words import SUBSCRIPTION_ID_META_KEY
 
 _PREFIX = "newer."
 # Characters of a session id beyond which the client's capabilities are cut down to what the protocol knows.
