@@ -36,6 +36,7 @@ from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
 from broker.inward import inward
+from broker.logs import journey
 from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations, challenge
 from broker.outward import Outward, outward
@@ -47,6 +48,7 @@ from broker.signing import asserts, stamp
 from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
+from broker.tracing import Tracing, all_of, tracing
 from broker.upstream.acting import acting_for
 from broker.versions import Versions
 
@@ -96,7 +98,8 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
         told = ground.key, settings.public_url or f"broker:{ground.broker}", now
-        out = await outward(settings, ground.policies, ground.store, stamp(*told), asserts(*told), rooms)
+        stamping = ground.tracing.stamped(stamp(*told)) if ground.tracing else stamp(*told)
+        out = await outward(settings, ground.policies, ground.store, stamping, asserts(*told), rooms)
         cases = _use_cases(ground, out, await _record(ground))
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
@@ -120,6 +123,7 @@ class _Ground:
     policies: PolicyFolder
     key: SigningKey
     metrics: Metrics
+    tracing: Tracing | None
     stops: Stops
     agreement: Agreement
     stopping: asyncio.Event
@@ -139,8 +143,11 @@ class _UseCases:
 
 async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _Ground:
     broker = f"broker-{secrets.token_hex(6)}"
-    metrics = Metrics()
-    store = await rooms.enter_async_context(store_of(settings, broker, metrics.observe))
+    metrics, spans = Metrics(), tracing()
+    if spans is not None:
+        rooms.push_async_callback(asyncio.to_thread, spans.close)
+    observe = all_of(metrics.observe, journey, spans.observe if spans else None)
+    store = await rooms.enter_async_context(store_of(settings, broker, observe))
     versions = Versions(settings.data.expanduser() / "policies")
     policies = PolicyFolder(
         settings.policies or shipped("policies"), environment=settings.environment, versions=versions
@@ -156,6 +163,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
         policies,
         key,
         metrics,
+        spans,
         Stops(store.stops),
         Agreement(store.agreed, policies),
         asyncio.Event(),
@@ -182,7 +190,8 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCase
         record=record,
     )  # fmt: skip
     fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes)
-    releaser = Releaser(store.requests, store.changes, out.ways, fitness, broker=ground.broker, lease=settings.lease)
+    ways = ground.tracing.releasing(out.ways) if ground.tracing else out.ways
+    releaser = Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
     return _UseCases(desk, guard, releaser)
 
 

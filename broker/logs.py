@@ -7,6 +7,11 @@ import sys
 
 import structlog
 
+from broker.domain.events import Event, RequestEvent, Reviewed
+from broker.domain.requests import ApprovalRequest
+
+log = structlog.get_logger()
+
 
 def configure(level: str) -> None:
     """Set up structlog and the standard library's logging; said again, the last word counts."""
@@ -28,3 +33,14 @@ def configure(level: str) -> None:
     logging.basicConfig(
         level=max(threshold, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s", force=True
     )
+
+
+def journey(event: Event, request: ApprovalRequest | None) -> None:
+    """Log each step of a call that waits or waited for people; `trace` is the same from its arrival to its end."""
+    if isinstance(event, RequestEvent) and request is not None:
+        by = {"verdict": event.verdict, "channel": event.channel} if isinstance(event, Reviewed) else {}
+        call = request.call
+        log.info(
+            type(event).__struct_config__.tag, trace=event.trace, request=event.request, state=event.state, server=call.server,
+            tool=call.tool, **by,
+        )  # fmt: skip

@@ -170,7 +170,8 @@ class Releaser:
             ),
         )
         if claimed.claim is not None:
-            await self._run(claimed, claimed.claim, fit)
+            with structlog.contextvars.bound_contextvars(trace=claimed.origin.trace):
+                await self._run(claimed, claimed.claim, fit)
 
     async def _run(self, request: ApprovalRequest, claim: Claim, fit: Fit) -> None:
         async with anyio.create_task_group() as tasks:

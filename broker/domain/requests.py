@@ -48,8 +48,9 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     """How the call came in, so that a release can go the same way.
 
     `session` is the upstream's own session id (older era); `rpc_id` the first caller's JSON-RPC id;
-    `broker` the process that holds the live stream and therefore claims first; `stated` is why the agent says it
-    calls: shown as unverified, and no part of the digest.
+    `broker` the process that holds the live stream and therefore claims first; `trace` the id of the call's journey, and
+    `parent` the caller's span in it with its flags (W3C Trace Context), empty where it brought none; `stated` is why the agent
+    says it calls: shown as unverified, and no part of the digest.
     """
 
     era: str = ""
@@ -57,6 +58,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     rpc_id: int | str | None = None
     broker: str = ""
     trace: str = ""
+    parent: str = ""
     stated: str = ""
 
 

@@ -102,7 +102,7 @@ class Gateway:
         except BrokerError as error:
             await self._refused(exchange, head, error)
         except Exception:
-            log.exception("gateway.failed", path=scope["path"])
+            log.exception("gateway.failed", path=scope["path"], traceparent=head.trace)
             if not exchange.started:
                 await exchange.reply(500, _error(None, {"code": INTERNAL_ERROR, "message": "the broker failed"}))
 

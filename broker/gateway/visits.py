@@ -16,7 +16,8 @@ from broker.gateway.exchange import Exchange
 from broker.gateway.heads import Head
 from broker.gateway.sessions import Session
 
-_TRACE = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+# W3C Trace Context, section 3.2: version, trace, span and flags; no zeros.
+_TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16}-[0-9a-f]{2})")
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -47,12 +48,14 @@ class Visit(msgspec.Struct, frozen=True):
         return {"content-type": "application/json", **self.head.onward(self.upstream_session)}
 
     def origin(self, broker: str, *, stated: str = "") -> Origin:
-        trace = _TRACE.fullmatch(self.head.trace)
+        told = self.message.meta.get("traceparent")
+        trace = _TRACE.fullmatch(told if isinstance(told, str) else self.head.trace)
         return Origin(
             era=self.version,
             session=self.upstream_session,
             rpc_id=self.message.id,
             broker=broker,
             trace=trace[1] if trace else secrets.token_hex(16),
+            parent=trace[2] if trace else "",
             stated=stated,
         )
