@@ -6,11 +6,13 @@ It does what the pages do, by the same verbs. No cookie counts here, so no other
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import msgspec
 from litestar import Controller, Response, get, post
+from litestar.connection import ASGIConnection
+from litestar.handlers.base import BaseRouteHandler
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
@@ -36,17 +38,24 @@ View = Annotated[str, QueryParameter(description="mine: may be reviewed by you n
 Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 
 
+async def authenticated(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Know whose token it is before anything else of a call is read. Raises `Unauthenticated`."""
+    web: Web = connection.app.state["web"]
+    connection.scope["state"]["token"] = await web.parts.tokens.authenticate(connection.headers.get("authorization"))
+
+
 class Api(Controller):
     """Version 1."""
 
     path = "/api/v1"
-    opt = {"anonymous": True}  # noqa: RUF012 - Litestar's way to say it
+    guards = [authenticated]  # noqa: RUF012 - Litestar's way to say it
+    opt = {"anonymous": True}  # noqa: RUF012
     tags = ["requests"]  # noqa: RUF012
 
     @get("/me")
     async def me(self, request: AnyRequest) -> Me:
         """Say whose token this is."""
-        token = await _token(request, "read")
+        token = _token(request, "read")
         return Me(token.person, Web.of(request).parts.desk.groups_of(_by(request, token)), tuple(token.scopes))
 
     @get("/requests")
@@ -55,7 +64,7 @@ class Api(Controller):
         limit: Limit = 50, cursor: FromQuery[str] = "",
     ) -> Listed:  # fmt: skip
         """List requests that you may see."""
-        token = await _token(request, "read")
+        token = _token(request, "read")
         if wanted and wanted not in tuple(RequestState):
             raise Malformed(f"there is no state `{wanted}`")
         states = (RequestState(wanted),) if wanted else ()
@@ -64,7 +73,7 @@ class Api(Controller):
     @get("/requests/{request_id:str}")
     async def show(self, request: AnyRequest, request_id: FromPath[str]) -> Response[Whole]:
         """Show one request. Its ETag is its version."""
-        token = await _token(request, "read")
+        token = _token(request, "read")
         found = await _seen(request, token, request_id)
         tag = f'"{found.version}"'
         if request.headers.get("if-none-match") == tag:
@@ -74,7 +83,7 @@ class Api(Controller):
     @post("/requests/{request_id:str}/reviews", status_code=200)
     async def review(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> Whole:
         """Approve or reject. 409 says that it was decided before, and by whom."""
-        token = await _token(request, "review")
+        token = _token(request, "review")
         found = await _seen(request, token, request_id)
         web = Web.of(request)
         shown = shown_call(found.call, found.plan, web.parts.mask_key)
@@ -85,7 +94,7 @@ class Api(Controller):
     @post("/requests/{request_id:str}/comments", status_code=200)
     async def comment(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[CommentBody]) -> Whole:
         """Write something beside a request. It decides nothing, and its agent is not told."""
-        token = await _token(request, "review")
+        token = _token(request, "review")
         found = await _seen(request, token, request_id)
         after = await comment(Web.of(request), found, _by(request, token), data.text)
         return await _whole(request, token, after)
@@ -93,7 +102,7 @@ class Api(Controller):
     @post("/requests/{request_id:str}/record", status_code=200)
     async def record(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[RecordBody]) -> Whole:
         """Write down what became of a request whose result nobody knows."""
-        token = await _token(request, "review")
+        token = _token(request, "review")
         found = await _seen(request, token, request_id)
         after = await write_down(Web.of(request), found, _by(request, token), ran=data.ran, why=data.why)
         return await _whole(request, token, after)
@@ -101,12 +110,12 @@ class Api(Controller):
     @get("/watch")
     async def watch(self, request: AnyRequest) -> Stream:
         """Follow what moves among the requests that you may see: events named `request`, data `{id, state, version, title}`."""
-        token = await _token(request, "read")
+        token = _token(request, "read")
         return Stream(_moves(request, token), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-async def _token(request: AnyRequest, scope: str) -> Token:
-    token = await Web.of(request).parts.tokens.authenticate(request.headers.get("authorization"))
+def _token(request: AnyRequest, scope: str) -> Token:
+    token: Token = request.scope["state"]["token"]
     token.require(scope)
     return token
 
@@ -199,7 +208,7 @@ def _move(row: Row) -> bytes:
 async def _still(request: AnyRequest) -> bool:
     """A revoked token must not go on listening."""
     try:
-        await _token(request, "read")
+        await Web.of(request).parts.tokens.authenticate(request.headers.get("authorization"))
     except Unauthenticated:
         return False
     return True

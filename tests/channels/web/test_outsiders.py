@@ -1,0 +1,115 @@
+"""Every route, asked by people who should not get in: the table has to name each route there is, so that none is forgotten.
+
+`STRANGER` is not signed in; `OUTSIDER` is, and is in no group; `TOKEN` is their personal token.
+"""
+
+from __future__ import annotations
+
+import re
+
+import httpx2
+import pytest
+from litestar.routes import HTTPRoute
+
+from broker.channels.web.app import web_app
+from broker.domain.requests import RequestState
+from tests.channels.web.conftest import ANN, Site
+
+NOBODY = "nobody@example.com"
+SECRET = "Pay the ransom"
+
+PUBLIC = {
+    "GET /sign-in", "POST /sign-in", "GET /sign-in/{secret:str}", "GET /sign-in/with/{provider:str}",
+    "GET /sign-in/with/{provider:str}/back", "GET /health/banner", "GET /static/{name:path}",
+    "GET /api/v1/schema/openapi.json", "GET /api/v1/schema", "GET /api/v1/schema/{path:str}",
+}  # fmt: skip
+"""For everybody: names nothing and nobody."""
+
+OWN = {
+    "GET /": 200, "GET /inbox/list": 200, "GET /history": 200, "GET /history/export/{form:str}": 200, "GET /live": 200,
+    "GET /account": 200, "POST /account/sessions/end": 303, "POST /account/passkeys/begin": 200, "POST /account/passkeys": 403,
+    "POST /account/passkeys/remove": 303, "POST /sign-out": 303,
+}  # fmt: skip
+"""For whoever is signed in: their own things, with what an outsider gets."""
+
+ABOUT_REQUESTS = {
+    "GET /r/{request_id:str}", "GET /r/{request_id:str}/looking", "POST /r/{request_id:str}/review",
+    "POST /r/{request_id:str}/passkey", "POST /r/{request_id:str}/record", "POST /r/{request_id:str}/uncover",
+    "POST /r/{request_id:str}/comment",
+}  # fmt: skip
+"""About one request: for outsiders there is none."""
+
+FOR_MEMBERS = {"GET /policies", "GET /insights", "GET /health"}
+"""About the broker: for members of its groups."""
+
+API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200}
+API_ABOUT_REQUESTS = {
+    "GET /api/v1/requests/{request_id:str}": None,
+    "POST /api/v1/requests/{request_id:str}/reviews": {"verdict": "approve", "digest": "DIGEST"},
+    "POST /api/v1/requests/{request_id:str}/comments": {"text": "hello"},
+    "POST /api/v1/requests/{request_id:str}/record": {"ran": True, "why": "x"},
+}
+KNOWN = PUBLIC | OWN.keys() | ABOUT_REQUESTS | FOR_MEMBERS | API.keys() | API_ABOUT_REQUESTS.keys()
+
+
+def routes_of(site: Site) -> set[str]:
+    routes = [route for route in web_app(site.parts).routes if isinstance(route, HTTPRoute)]
+    return {f"{method} {route.path}" for route in routes for method in route.methods - {"OPTIONS", "HEAD"}}
+
+
+async def sent(client: httpx2.AsyncClient, route: str, request_id: str, form: dict[str, str] | None = None) -> tuple[int, str]:
+    """Send what the route wants, with a request's id in its place; of a stream only the beginning is read."""
+    method, path = route.split(" ")
+    address = re.sub(r"{request_id[^}]*}", request_id, path).replace("{form:str}", "csv")
+    async with client.stream(method, re.sub(r"{[^}]+}", "x", address), data=form) as answer:
+        endless = path.endswith(("/live", "/watch"))
+        text = "" if endless else (await answer.aread()).decode(errors="replace")
+        return answer.status_code, text
+
+
+async def test_every_route_is_in_the_table(site: Site) -> None:
+    assert routes_of(site) == KNOWN
+
+
+async def test_a_stranger_gets_nothing_but_the_sign_in(site: Site) -> None:
+    request, stranger = await site.park(SECRET), site.stranger()
+    await site.listed(await site.visitor(ANN), SECRET)
+    for route in sorted(KNOWN - PUBLIC):
+        status, text = await sent(stranger, route, request.id)
+        assert (status, SECRET in text) == (401 if "/api/" in route else 303, False), (route, text)
+    assert await site.state(request) is RequestState.PENDING
+
+
+async def test_an_outsider_finds_no_request_and_nothing_about_the_broker(site: Site) -> None:
+    request = await site.park(SECRET)
+    await site.listed(await site.visitor(ANN), SECRET)
+    expected = (
+        OWN | dict.fromkeys(ABOUT_REQUESTS, 404) | dict.fromkeys(FOR_MEMBERS, 403)
+    )
+    for route, status in sorted(expected.items()):
+        outsider = await site.visitor(NOBODY)
+        form = {"csrf": await site.csrf(outsider), "verdict": "approve", "digest": request.digest, "ran": "yes", "why": "x",
+                "path": "$['args']['amount']", "comment": "hello", "session": "none"} if route.startswith("POST") else None  # fmt: skip
+        got, text = await sent(outsider, route, request.id, form)
+        assert (got, SECRET in text) == (status, False), route
+    after = await site.store.requests.get(request.id)
+    assert (after.state, after.comments, after.version) == (RequestState.PENDING, (), request.version)
+
+
+async def test_an_outsiders_token_finds_no_request(site: Site) -> None:
+    request = await site.park(SECRET)
+    outsider = await site.api(NOBODY)
+    for route, body in API_ABOUT_REQUESTS.items():
+        method, path = route.split(" ")
+        told = {name: request.digest if value == "DIGEST" else value for name, value in body.items()} if body else None
+        answer = await outsider.request(method, path.replace("{request_id:str}", request.id), json=told)
+        assert (answer.status_code, answer.json()["code"], SECRET in answer.text) == (404, "unknown_request", False), route
+    assert SECRET not in (await outsider.get("/api/v1/requests")).text
+    assert await site.state(request) is RequestState.PENDING
+
+
+@pytest.mark.parametrize("route", sorted(API.keys() | API_ABOUT_REQUESTS.keys()))
+async def test_a_session_opens_no_route_of_the_api(site: Site, route: str) -> None:
+    ann = await site.visitor(ANN)
+    status, _ = await sent(ann, route, "apr_0_" + "0" * 26)
+    assert status == 401
