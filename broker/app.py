@@ -51,6 +51,7 @@ from broker.store.requests import Observe
 from broker.tracing import Tracing, all_of, tracing
 from broker.upstream.acting import acting_for
 from broker.versions import Versions
+from broker.vitals import Vitals
 
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
 
@@ -103,7 +104,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         cases = _use_cases(ground, out, await _record(ground))
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
-        web = await _web(ground, cases.desk, identity)
+        web = await _web(ground, cases.desk, identity, out)
         people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         await _background(ground, cases, out, channels=people.channels)
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
@@ -165,7 +166,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
         metrics,
         spans,
         Stops(store.stops),
-        Agreement(store.agreed, policies),
+        Agreement(store.agreed, policies, store.presence, broker),
         asyncio.Event(),
         rooms,
     )
@@ -257,7 +258,7 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
         await ground.rooms.enter_async_context(room.running())
 
 
-async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
+async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) -> ASGIApp:
     store, policies, settings = ground.store, ground.policies, ground.settings
 
     async def opening() -> Store:
@@ -267,7 +268,8 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity) -> ASGIApp:
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, timeline=store.audit.about, audit=store.audit,
-        presence=store.presence, history=settings.data.expanduser(),
+        presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
+        history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
         problems=lambda: policies.problems, checkup=lambda: examined(settings, policies, opening), clock=now,
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from broker.agreement import Agreement
+from broker.agreement import Agreement, Replica
 from broker.reload import PolicyFolder
 from broker.store.open import Store
 
@@ -18,7 +18,7 @@ def made(folder: Path) -> Path:
 async def replica(folder: Path, store: Store) -> tuple[Agreement, PolicyFolder]:
     policies = PolicyFolder(folder)
     await policies.load()
-    agreement = Agreement(store.agreed, policies)
+    agreement = Agreement(store.agreed, policies, store.presence, folder.name)
     await agreement.look()
     return agreement, policies
 
@@ -44,3 +44,15 @@ async def test_a_broker_that_starts_with_older_files_changes_nothing(store: Stor
     stale, _ = await replica(made(tmp_path / "b"), store)
     await first.look()
     assert (first.missing, stale.missing) == ("", policies.current.digest)
+
+
+async def test_each_broker_sees_which_policy_the_others_run(store: Store, tmp_path: Path) -> None:
+    first, policies = await replica(made(tmp_path / "a"), store)
+    second, _ = await replica(made(tmp_path / "b"), store)
+    old = policies.current.digest
+    assert second.replicas == (Replica("a", old, False), Replica("b", old, True))
+    (tmp_path / "a" / "rules.yaml").write_text("defaults: {unmatched: deny}\nrules: []\n")
+    await policies.load()
+    for agreement in (first, second):
+        await agreement.look()
+    assert second.replicas == (Replica("a", policies.current.digest, False), Replica("b", old, True))

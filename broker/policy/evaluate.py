@@ -49,10 +49,10 @@ def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts) -> Reason | No
         return Reason("arguments", told)
     if call.server not in policy.servers:
         return _UNKNOWN_SERVER
-    return _SERVICE_ALONE if _barred(policy, call.server, call.tool, call.caller) else None
+    return _SERVICE_ALONE if barred(policy, call.server, call.tool, call.caller) else None
 
 
-def _barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
+def barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
     """A service that calls for nobody may only read, and only what an operator has marked so: nobody answers for more."""
     facts = policy.servers[server].tools.get(tool)
     return bool(caller.workload) and not caller.user and not (facts is not None and facts.read_only is True)
@@ -166,7 +166,7 @@ def shows(
     rules = ruleset(policy)
     if found is None or (not known and rules.defaults.unknown_tool is Effect.DENY):
         return False
-    if _barred(policy, server, tool, caller):
+    if barred(policy, server, tool, caller):
         return False
     call = ToolCall(server, tool, {}, caller)
     context = Context(policy, call, Facts(now=_NEVER, known=known, definition=definition), found)

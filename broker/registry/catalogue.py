@@ -38,11 +38,12 @@ class _Tool(msgspec.Struct, frozen=True):
 
 
 class _Offer(msgspec.Struct, frozen=True):
-    """What a server offers, and the way by which it was asked: another way is another server."""
+    """What a server offers, when it was asked by the loop's clock, and by which way: another way is another server."""
 
     listing: Listing
     tools: dict[str, _Tool]
     way: tuple[Any, ...]
+    at: float
 
 
 Listed = Callable[[Listing], Awaitable[None]]
@@ -98,6 +99,11 @@ class Catalogue:
         if fresh or offer is None:
             offer = await self._asking.get(server)
         return offer.listing
+
+    def last(self, server: str) -> tuple[Listing, float] | None:
+        """What a server offered when it last answered, and how many seconds ago; None where it never did. Asks nobody."""
+        offer = self._offers.get(server)
+        return (offer.listing, anyio.current_time() - offer.at) if offer is not None else None
 
     def problem(self, server: str) -> str:
         """Why the server could not be asked the last time; empty when it could."""
@@ -165,7 +171,7 @@ class Catalogue:
             self._problems[server] = error.message
             raise
         self._problems.pop(server, None)
-        offer = self._offers[server] = _Offer(listing, _tools(listing), _way(entry) if entry else ())
+        offer = self._offers[server] = _Offer(listing, _tools(listing), _way(entry) if entry else (), anyio.current_time())
         if before is None or _digests(before) != _digests(offer):
             self._untold[server] = listing
             self._news.set()

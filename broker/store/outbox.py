@@ -63,6 +63,13 @@ class StreamOutbox:
             (GROUP, delivery.entry, delivery.request, delivery.attempts + 1, TRIES, wait, why, DEAD_KEPT),
         )
 
+    async def depth(self) -> tuple[int, int, int]:
+        """Return how many deliveries wait or are held, wait for another try, and were given up."""
+        waiting, later, dead = await self._commands.run_all(
+            ("XLEN", keys.outbox()), ("ZCARD", keys.outbox_later()), ("XLEN", keys.outbox_dead())
+        )
+        return int(waiting), int(later), int(dead)
+
     async def dead(self, limit: int) -> Sequence[tuple[Delivery, str]]:
         """Dead letters with their reason, newest first."""
         rows = await self._commands.run("XREVRANGE", keys.outbox_dead(), "+", "-", "COUNT", limit)

@@ -100,6 +100,7 @@ async def test_after_too_many_tries_it_is_a_dead_letter(store: Store, raw: Comma
         await store.outbox.later(delivery, AT_ONCE, "said twice")
     assert await store.outbox.take(10, 0) == []
     [(dead, why)] = await store.outbox.dead(10)
+    assert await store.outbox.depth() == (0, 0, 1)
     assert (dead.request, dead.attempts, why) == (request, TRIES, "try 7")
     assert await raw.run("XLEN", keys.outbox()) == 0
 

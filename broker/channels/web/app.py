@@ -24,6 +24,7 @@ from broker.channels.web import (
     live,
     policy_page,
     request_page,
+    servers_page,
     sign_in,
     sign_in_oidc,
 )
@@ -40,14 +41,14 @@ def web_app(parts: WebParts) -> Litestar:
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
-        async with web.board.running(), web.archivist.running(), web.bookkeeper.running():
+        async with web.board.running(), web.archivist.running(), web.bookkeeper.running(), web.watchman.running():
             yield
 
     return Litestar(
         [
             *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *live.ROUTES,
             *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
-            *insights_page.ROUTES, *policy_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
+            *insights_page.ROUTES, *policy_page.ROUTES, *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

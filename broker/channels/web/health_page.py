@@ -1,4 +1,4 @@
-"""Health: what the broker itself finds wrong with the store, the policy, its channels and its seals."""
+"""Health: what the broker itself finds wrong with the store, the policy, its channels and its seals; its replicas."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ async def health(request: AnyRequest) -> Response[str]:
     web.member(visitor(request))
     findings = [finding async for finding in web.parts.checkup()]
     behind = await web.parts.audit.last() - await web.projection.place()
-    return web.page(request, "health.html", findings=findings, behind=behind, open=len(web.board.rows()))
+    replicas = web.parts.vitals.replicas()
+    return web.page(
+        request, "health.html", findings=findings, behind=behind, open=len(web.board.rows()), replicas=replicas,
+        agreed=len({one.policy for one in replicas}) <= 1, deliveries=await web.parts.vitals.deliveries(),
+    )  # fmt: skip
 
 
 ROUTES = (health,)

@@ -29,9 +29,13 @@ async def live(request: AnyRequest) -> Stream:
 
 @get("/health/banner", opt={"anonymous": True}, include_in_schema=False)
 async def health_banner(request: AnyRequest) -> Response[str]:
-    """What is wrong with the broker, for pages that are open while it happens. Names nothing and nobody."""
+    """What is wrong with the broker, for pages that are open while it happens. For everybody: it names nobody and no call."""
     web = Web.of(request)
-    return web.page(request, "_health.html", up=web.parts.health.up)
+    return web.page(request, "_health.html", up=web.parts.health.up, degraded=web.watchman.told)
+
+
+def _state(web: Web) -> tuple[bool, tuple[str, ...]]:
+    return web.parts.health.up, web.watchman.told
 
 
 def event(name: str, data: str = "1") -> bytes:
@@ -40,9 +44,9 @@ def event(name: str, data: str = "1") -> bytes:
 
 async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
     """End when the broker stops, or the session is over: an open stream must not outlive a sign-out."""
-    up, beats = web.parts.health.up, 0
+    state, beats = _state(web), 0
     with web.board.watch() as rows:
-        yield b"retry: 1000\n" + event("inbox") + (b"" if up else event("health"))
+        yield b"retry: 1000\n" + event("inbox") + (b"" if state == (True, ()) else event("health"))
         while True:
             try:
                 news = await next_news(rows)
@@ -50,8 +54,8 @@ async def _events(web: Web, who: SignedIn) -> AsyncIterator[bytes]:
                 return
             if news is not None:
                 yield _told(web, who, news)
-            if web.parts.health.up is not up:
-                up = not up
+            if _state(web) != state:
+                state = _state(web)
                 yield event("health") + event("inbox")
             beats = beats + 1 if news is None else beats
             if beats >= BEATS_TO_KEEP_ALIVE:

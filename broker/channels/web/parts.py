@@ -19,10 +19,12 @@ from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.pages import Pages
 from broker.channels.web.policy_tests import PolicyTests
 from broker.channels.web.ports import (
+    Accepted,
     Checkup,
     Clock,
     Links,
     Note,
+    Offers,
     Oidc,
     Passkeys,
     Presence,
@@ -31,10 +33,12 @@ from broker.channels.web.ports import (
     SignedIn,
     Timeline,
     Tokens,
+    Vitals,
 )
 from broker.channels.web.projection import Projection
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
+from broker.channels.web.watchman import Watchman
 from broker.domain.people import People, Reviewer
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
@@ -67,6 +71,9 @@ class WebParts:
     note: Note
     problems: Problems
     checkup: Checkup
+    offers: Offers
+    accepted: Accepted
+    vitals: Vitals
     clock: Clock
     templates: Path
     mask_key: bytes
@@ -87,6 +94,7 @@ class Web:
         self.projection = Projection(parts.history, mask_key=parts.mask_key, names_only=parts.encrypted)
         self.archivist = Archivist(self.projection, parts.requests, parts.audit, parts.changes)
         self.bookkeeper = Bookkeeper(parts.audit, parts.clock)
+        self.watchman = Watchman(parts.vitals)
         self.tests = PolicyTests()
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
@@ -119,6 +127,7 @@ class Web:
     def page(self, request: AnyRequest, template: str, *, status: int = 200, **values: Any) -> Response[str]:
         """Return one rendered page or part of a page."""
         who: SignedIn | None = request.scope["state"].get("visitor")
+        known: dict[str, Any] = {"degraded": self.watchman.told if who else ()} | values
         html = self.pages.render(
             template,
             nonce=request.scope["state"]["nonce"],
@@ -127,7 +136,7 @@ class Web:
             person=self.people().person(who.person) if who else None,
             csrf=who.csrf if who else "",
             problems=tuple(self.parts.problems()),
-            **values,
+            **known,
         )
         return Response(html, status_code=status, media_type=MediaType.HTML)
 

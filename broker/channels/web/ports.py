@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from broker.domain.events import Entry, Noted
 from broker.domain.requests import RequestId
 from broker.policy.model import Problem
+from broker.registry.pins import Pin
+from broker.registry.ports import Listing
 
 
 class SignedIn(Protocol):
@@ -193,6 +195,49 @@ class Finding(Protocol):
     def told(self) -> str: ...
     @property
     def mend(self) -> str: ...
+
+
+class Replica(Protocol):
+    """One running broker. `policy` is the digest that it has in force, `own` marks the one that answers."""
+
+    @property
+    def broker(self) -> str: ...
+    @property
+    def policy(self) -> str: ...
+    @property
+    def own(self) -> bool: ...
+
+
+class Vitals(Protocol):
+    """The broker's own state. Each method raises `StoreUnavailable`."""
+
+    def replicas(self) -> Sequence[Replica]: ...
+
+    async def deliveries(self) -> tuple[int, int, int]:
+        """Return how many deliveries to channels wait, wait for another try, and were given up."""
+        ...
+
+    async def undelivered(self) -> Sequence[tuple[str, int, datetime]]:
+        """Return for each channel in trouble its name, how often it could not deliver, and since when."""
+        ...
+
+
+class Offers(Protocol):
+    """What guarded servers offer, as last asked."""
+
+    def last(self, server: str) -> tuple[Listing, float] | None:
+        """What a server offered when it last answered, and how many seconds ago."""
+        ...
+
+    def problem(self, server: str) -> str:
+        """Why a server could not be asked the last time, empty when it could."""
+        ...
+
+
+class Accepted(Protocol):
+    async def of(self, server: str) -> Mapping[str, Pin]:
+        """The tools of a server that somebody accepted, as they were then. Raises `StoreUnavailable`."""
+        ...
 
 
 Checkup = Callable[[], AsyncIterator[Finding]]

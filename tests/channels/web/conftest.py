@@ -16,13 +16,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx2
 import msgspec
 import pytest
 
+from broker.agreement import Agreement
 from broker.approvals.desk import Desk
 from broker.approvals.ports import SeenTool
 from broker.assets import shipped
@@ -33,14 +34,20 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason, RequireApproval, Requirement, RuleApproval, Severity
 from broker.domain.people import Group, People, Person
 from broker.domain.requests import ApprovalRequest, Origin, RequestState
+from broker.errors import UpstreamUntouched
 from broker.identity.oidc import Oidc
 from broker.identity.passkeys import Passkeys
 from broker.identity.people import PersonTokens, Scope, SignInLinks
 from broker.identity.sessions import Sessions
 from broker.policy.model import Policy, Problem
+from broker.registry.catalogue import Catalogue
+from broker.registry.pins import Pins
+from broker.registry.ports import Listing
+from broker.reload import PolicyFolder
 from broker.serving import listening, server
 from broker.store import keys
 from broker.store.open import Store
+from broker.vitals import Vitals
 
 ANN, BO, CY, DANA, EVE = (f"{name}@example.com" for name in ("ann", "bo", "cy", "dana", "eve"))
 PEOPLE = People(
@@ -64,6 +71,19 @@ class Found(msgspec.Struct):
 async def checkup() -> AsyncIterator[Found]:
     yield Found("fine", "store", "answers")
     yield Found("warning", "deliveries", "one card was given up", "mend the channel")
+
+
+class NoServers:
+    """A catalogue of servers without one."""
+
+    def server(self, name: str) -> None:
+        return None
+
+    def names(self) -> tuple[str, ...]:
+        return ()
+
+    async def probe(self, server: str) -> Listing:
+        raise UpstreamUntouched(f"{server} is away")
 
 
 class Policies:
@@ -189,6 +209,8 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "oidc": Oidc((), store.credentials, clock=clock), "timeline": store.audit.about,
         "audit": store.audit, "presence": store.presence, "note": store.audit.append,
         "problems": lambda: policies.problems, "checkup": checkup,
+        "offers": Catalogue(NoServers(), NoServers(), Pins(store.servers)), "accepted": Pins(store.servers),
+        "vitals": Vitals(store, Agreement(store.agreed, cast("PolicyFolder", policies), store.presence, "broker-1")),
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     parts = WebParts(**given | changed)

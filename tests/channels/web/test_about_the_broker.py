@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import cast
 
 import anyio
+import msgspec
 import pytest
 
+from broker.agreement import Agreement
+from broker.channels.slack.troubles import Trouble
 from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.charts import HEIGHT, TOP, by_day
 from broker.domain.calls import Caller
@@ -16,7 +20,9 @@ from broker.domain.events import CallDecided
 from broker.insights.figures import Day
 from broker.policy.load import load
 from broker.policy.model import Problem
+from broker.reload import PolicyFolder
 from broker.store.open import Store
+from broker.vitals import Vitals
 from tests.channels.web.conftest import ANN, BO, Policies, Site, served
 
 PEOPLE = (
@@ -169,6 +175,33 @@ def test_a_chart_stacks_outcomes_and_shows_empty_days() -> None:
 async def test_health_shows_what_the_broker_finds_with_its_mend(site: Site) -> None:
     page = text_of((await (await site.visitor(ANN)).get("/health")).text)
     assert "Look at it deliveries one card was given up Mend the channel." in page
+
+
+async def test_health_shows_which_policy_each_broker_runs_and_what_waits_for_channels(site: Site) -> None:
+    mine = cast("Vitals", site.parts.vitals)._agreement
+    await mine.look()
+    other = Agreement(site.store.agreed, cast("PolicyFolder", site.policies), site.store.presence, "broker-2")
+    object.__setattr__(other, "_digest", lambda: "sha256:" + "0a" * 32)
+    await site.park()
+    await other.look()
+    await mine.look()
+    page = text_of((await (await site.visitor(ANN)).get("/health")).text)
+    assert "They do not run the same policy" in page
+    assert f"broker-1 This one {'5f' * 8} broker-2 {'0a' * 8}" in page
+    assert "on the way 1 tried again 0 given up 0" in page
+
+
+async def test_a_channel_that_does_not_deliver_is_told_on_every_page_until_it_does(site: Site) -> None:
+    ann, since = await site.visitor(ANN), datetime(2026, 11, 24, 14, 2, tzinfo=UTC)
+    place = Trouble("#refunds", "channel_not_found", "invite the app", since, 3)
+    await site.store.slack.troubles.put(place.place, msgspec.json.encode(place))
+    for path, told in (("/", True), ("/history", True), ("/health/banner", True)):
+        await site.web.watchman.look()
+        assert ("Slack: 3 cards not delivered since 14:02 UTC." in (await ann.get(path)).text) is told
+    await site.store.slack.troubles.delete(place.place)
+    await site.web.watchman.look()
+    assert "not delivered" not in (await ann.get("/")).text
+    assert "not delivered" not in (await site.stranger().get("/sign-in")).text
 
 
 @pytest.mark.parametrize("path", ["/policies", "/insights", "/health"])

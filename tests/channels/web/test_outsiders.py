@@ -39,7 +39,7 @@ ABOUT_REQUESTS = {
 }  # fmt: skip
 """About one request: for outsiders there is none."""
 
-FOR_MEMBERS = {"GET /policies", "GET /insights", "GET /health"}
+FOR_MEMBERS = {"GET /policies", "GET /servers", "GET /insights", "GET /health"}
 """About the broker: for members of its groups."""
 
 API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200}
@@ -50,6 +50,10 @@ API_ABOUT_REQUESTS = {
     "POST /api/v1/requests/{request_id:str}/record": {"ran": True, "why": "x"},
 }
 KNOWN = PUBLIC | OWN.keys() | ABOUT_REQUESTS | FOR_MEMBERS | API.keys() | API_ABOUT_REQUESTS.keys()
+EVERYTHING = {
+    "verdict": "approve", "ran": "yes", "why": "x", "path": "$['args']['amount']", "comment": "hello", "session": "none",
+}  # fmt: skip
+"""A form that every route would take."""
 
 
 def routes_of(site: Site) -> set[str]:
@@ -83,14 +87,11 @@ async def test_a_stranger_gets_nothing_but_the_sign_in(site: Site) -> None:
 async def test_an_outsider_finds_no_request_and_nothing_about_the_broker(site: Site) -> None:
     request = await site.park(SECRET)
     await site.listed(await site.visitor(ANN), SECRET)
-    expected = (
-        OWN | dict.fromkeys(ABOUT_REQUESTS, 404) | dict.fromkeys(FOR_MEMBERS, 403)
-    )
+    expected = OWN | dict.fromkeys(ABOUT_REQUESTS, 404) | dict.fromkeys(FOR_MEMBERS, 403)
     for route, status in sorted(expected.items()):
         outsider = await site.visitor(NOBODY)
-        form = {"csrf": await site.csrf(outsider), "verdict": "approve", "digest": request.digest, "ran": "yes", "why": "x",
-                "path": "$['args']['amount']", "comment": "hello", "session": "none"} if route.startswith("POST") else None  # fmt: skip
-        got, text = await sent(outsider, route, request.id, form)
+        form = EVERYTHING | {"csrf": await site.csrf(outsider), "digest": request.digest}
+        got, text = await sent(outsider, route, request.id, form if route.startswith("POST") else None)
         assert (got, SECRET in text) == (status, False), route
     after = await site.store.requests.get(request.id)
     assert (after.state, after.comments, after.version) == (RequestState.PENDING, (), request.version)
