@@ -19,7 +19,7 @@ from broker.approvals.fitness import Fitness
 from broker.approvals.guard import Guard, Record
 from broker.approvals.janitor import Janitor
 from broker.approvals.limits import Memory, Pace, Waiting
-from broker.approvals.ports import Channel
+from broker.approvals.ports import Channel, StillIn
 from broker.approvals.releaser import Releaser
 from broker.approvals.stops import Stops
 from broker.assets import shipped
@@ -35,7 +35,7 @@ from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.gateway.app import Gateway
-from broker.inward import inward
+from broker.inward import OutsideGroups, inward
 from broker.logs import journey
 from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations, challenge
@@ -101,11 +101,13 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         told = ground.key, settings.public_url or f"broker:{ground.broker}", now
         stamping = ground.tracing.stamped(stamp(*told)) if ground.tracing else stamp(*told)
         out = await outward(settings, ground.policies, ground.store, stamping, asserts(*told), rooms)
-        cases = _use_cases(ground, out, await _record(ground))
+        groups = OutsideGroups()
+        cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
         gateway = await _gateway(ground, cases, identity, out)
         web = await _web(ground, cases.desk, identity, out)
         people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
+        groups.slack = people.slack
         await _background(ground, cases, out, channels=people.channels)
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
         operations = _operations(ground)
@@ -178,7 +180,7 @@ async def _record(ground: _Ground) -> Record | None:
     return recorder(ground.store.recordings.put, await ground.store.keys.signing_key("masks"), now)
 
 
-def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCases:
+def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: StillIn) -> _UseCases:
     store, policies, settings = ground.store, ground.policies, ground.settings
     memory = Memory(store.credentials, settings.remember_rejections)
     brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
@@ -190,7 +192,7 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None) -> _UseCase
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
         record=record,
     )  # fmt: skip
-    fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes)
+    fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes, still_in=still_in)
     ways = ground.tracing.releasing(out.ways) if ground.tracing else out.ways
     releaser = Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
     return _UseCases(desk, guard, releaser)

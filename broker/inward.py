@@ -13,7 +13,8 @@ from broker.channels.slack.link_page import LinkPage
 from broker.channels.slack.linking import Account
 from broker.channels.web.visitors import CookieJar
 from broker.domain.events import Noted
-from broker.domain.people import People
+from broker.domain.people import Group, People
+from broker.domain.reviews import Review
 from broker.errors import ConfigInvalid, PolicyInvalid
 from broker.identity.sessions import Sessions
 from broker.reload import PolicyFolder
@@ -29,6 +30,19 @@ class Inward:
     channels: tuple[Channel, ...] = ()
     routes: Mapping[str, ASGIApp] = field(default_factory=dict)
     slack: SlackChannel | None = None
+
+
+class OutsideGroups:
+    """Asks outside directories about groups again. Fitness is built before the channels are: they are told to it later."""
+
+    def __init__(self) -> None:
+        self.slack: SlackChannel | None = None
+
+    async def still_in(self, review: Review, group: Group) -> bool:
+        """What Slack vouched for is asked there again; where Slack is off by now, it counts no more. Raises `ChannelError`."""
+        if review.channel != SlackChannel.name:
+            return bool(group.idp)
+        return bool(group.slack) and self.slack is not None and await self.slack.still_in(review, group.slack)
 
 
 async def inward(

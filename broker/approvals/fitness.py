@@ -8,10 +8,10 @@ from datetime import datetime
 import msgspec
 
 from broker.approvals.brakes import Brakes, told
-from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, Tools
+from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, StillIn, Tools
 from broker.approvals.tally import NOTHING, RELEASED, Tally
 from broker.domain.decisions import Decision, Deny, RequireApproval
-from broker.domain.people import People
+from broker.domain.people import Group, People
 from broker.domain.requests import ApprovalRequest, Change
 from broker.domain.reviews import Review, met
 from broker.errors import UpstreamError
@@ -27,6 +27,11 @@ class Fit(msgspec.Struct, frozen=True):
     unreachable: str = ""
 
 
+async def _vouched(_: Review, group: Group) -> bool:
+    """An identity provider tells of groups at sign-in alone: what it said then stays."""
+    return bool(group.idp)
+
+
 class Fitness:
     """Judges approved requests; where one does not fit, the request is moved and nothing runs."""
 
@@ -39,6 +44,7 @@ class Fitness:
         *,
         clock: Callable[[], datetime],
         brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
+        still_in: StillIn = _vouched,
     ) -> None:
         self._requests = requests
         self._policies = policies
@@ -46,11 +52,13 @@ class Fitness:
         self._counters = counters
         self._clock = clock
         self._brakes = brakes
+        self._still_in = still_in
 
     async def judge(self, request: ApprovalRequest) -> Fit | None:
         """Return what it was judged by, or None: then it was rejected, voided or reopened, and its audit says why.
 
-        Raises `StoreUnavailable` and `RequestError` where somebody else moved first.
+        Raises `StoreUnavailable`, `ChannelError` where an outside directory can't say who is in a group, and
+        `RequestError` where somebody else moved first.
         """
         policy, call = self._policies.current, request.call
         stop = self._brakes.stop(call.caller.agent)
@@ -64,8 +72,9 @@ class Fitness:
         if call.server in policy.servers and seen.digest != request.definition:
             await self._move(request, lambda held, now: held.voided(now, "the tool's definition changed after it was asked"))
             return None
+        reviews = await self._todays(request, policy.people)
         decision = await self._decided(request, policy, seen)
-        return await self._settled(request, decision, policy)
+        return await self._settled(request, decision, reviews)
 
     async def unspent(self, request: ApprovalRequest) -> None:
         """The call was not sent: what it had taken from its counters goes back."""
@@ -78,13 +87,12 @@ class Fitness:
         sums = await self._tally(request).reserve()
         return evaluate(policy, request.call, Facts(self._clock(), seen.known, seen.definition, sums))
 
-    async def _settled(self, request: ApprovalRequest, decision: Decision, policy: Policy) -> Fit | None:
+    async def _settled(self, request: ApprovalRequest, decision: Decision, reviews: tuple[Review, ...]) -> Fit | None:
         if isinstance(decision, Deny):
             await self.unspent(request)
             why = "; ".join(reason.text or reason.rule for reason in decision.reasons) or "no rule allows it any more"
             await self._move(request, lambda held, now: held.forbidden(now, f"the policy now denies it: {why}"))
             return None
-        reviews = todays(request, policy.people)
         if isinstance(decision, RequireApproval) and not self._approved(request, decision, reviews):
             await self.unspent(request)
             await self._move(request, lambda held, now: held.reopened(decision, reviews, now))
@@ -99,16 +107,18 @@ class Fitness:
         approvals = [review for review in reviews if review.verdict == "approve"]
         return met(asks, approvals, frozenset(request.escalated))
 
+    async def _todays(self, request: ApprovalRequest, people: People) -> tuple[Review, ...]:
+        """Return the reviews with the groups that their people are still in."""
+        found = []
+        for review in request.reviews:
+            groups = [name for name in review.groups if await self._holds(review, people, name)]
+            found.append(msgspec.structs.replace(review, groups=tuple(groups)))
+        return tuple(found)
+
+    async def _holds(self, review: Review, people: People, name: str) -> bool:
+        if review.reviewer in people.members(name):
+            return True
+        return name in people.groups and await self._still_in(review, people.groups[name])
+
     async def _move(self, request: ApprovalRequest, change: Callable[[ApprovalRequest, datetime], Change]) -> None:
         await self._requests.update(request.id, change)
-
-
-def todays(request: ApprovalRequest, people: People) -> tuple[Review, ...]:
-    """Return the reviews with the groups that the directory still knows; outside groups can't be asked again and stay."""
-    outside = {name for name, group in people.groups.items() if group.idp or group.slack}
-    return tuple(
-        msgspec.structs.replace(
-            review, groups=tuple(g for g in review.groups if g in outside or review.reviewer in people.members(g))
-        )
-        for review in request.reviews
-    )

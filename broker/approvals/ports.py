@@ -5,7 +5,7 @@ Whoever implements one raises `StoreUnavailable` when the store can't be reached
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -14,7 +14,9 @@ import msgspec
 
 from broker.domain import servers
 from broker.domain.events import Entry, Event
+from broker.domain.people import Group
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
+from broker.domain.reviews import Review
 from broker.policy.model import CounterUse, Policy
 
 
@@ -178,6 +180,13 @@ class Upstreams(Protocol):
         Raises `UpstreamUntouched` when it is sure that nothing was sent, `OutcomeLost` when it is not.
         """
         ...
+
+
+StillIn = Callable[[Review, Group], Awaitable[bool]]
+"""Asks again, at the release, whether an outside directory holds the reviewer in a group that it vouched for at the review.
+
+Raises `ChannelError` where that can't be known now: then nothing is released.
+"""
 
 
 class Channel(Protocol):

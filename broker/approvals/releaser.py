@@ -21,7 +21,7 @@ from broker.approvals.fitness import Fit, Fitness
 from broker.approvals.ports import Changes, RequestStore, Upstreams
 from broker.domain.calls import digest_of
 from broker.domain.requests import ApprovalRequest, Claim, RequestId, RequestState
-from broker.errors import BrokerError, OutcomeLost, RequestError, StoreUnavailable, UpstreamUntouched
+from broker.errors import BrokerError, ChannelError, OutcomeLost, RequestError, StoreUnavailable, UpstreamUntouched
 
 log = structlog.get_logger()
 
@@ -145,7 +145,7 @@ class Releaser:
         try:
             await anyio.sleep(after)
             await self.release(request_id)
-        except (RequestError, StoreUnavailable) as error:
+        except (RequestError, StoreUnavailable, ChannelError) as error:
             log.info("release.left", request=request_id, code=error.code)
         except Exception:
             log.exception("release.failed", request=request_id)

@@ -24,7 +24,7 @@ from broker.channels.slack.delivery import LATE, Delivery
 from broker.channels.slack.digests import Digests
 from broker.channels.slack.homes import Homes
 from broker.channels.slack.http import SlackHttp
-from broker.channels.slack.identities import Identities
+from broker.channels.slack.identities import Identities, account_of
 from broker.channels.slack.linking import Linking
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.ports import Arrivals, Clock, Codes, Directory, Leases, Names, Posts, Wanted
@@ -33,6 +33,7 @@ from broker.channels.slack.socket import SocketDoor
 from broker.channels.slack.troubles import Trouble, Troubles
 from broker.channels.slack.work import CARD, Work
 from broker.domain.requests import ApprovalRequest, RequestState
+from broker.domain.reviews import Review
 from broker.errors import StoreUnavailable
 
 log = structlog.get_logger()
@@ -101,6 +102,10 @@ class SlackChannel:
     async def troubles(self) -> list[Trouble]:
         """What does not work in Slack now, with the mend."""
         return await self._parts.troubles.all()
+
+    async def still_in(self, review: Review, usergroup: str) -> bool:
+        """Does Slack still hold the account of a review in a user group? Raises `ChannelError` where Slack does not say."""
+        return await self._parts.identities.still_in(account_of(review.view), usergroup)
 
     def arrived(self) -> None:
         """Something was kept: work on it now."""

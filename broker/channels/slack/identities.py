@@ -14,10 +14,12 @@ import msgspec
 from broker.channels.slack.api import SlackApi
 from broker.channels.slack.ports import Directory, Names
 from broker.domain.people import People
-from broker.errors import ChannelError
+from broker.errors import ChannelBusy, ChannelError
 
 # Seconds that Slack's answers about users, its user groups and our links are believed.
 USERS, GROUPS, LINKS = 300.0, 300.0, 5.0
+# The same for user groups at a release, and how long a failure counts there: `usergroups.users.list` is tier 2, 20 a minute.
+RELEASE, FAILED = 5.0, 5.0
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -34,6 +36,17 @@ class Stranger(msgspec.Struct, frozen=True):
     why: str
 
 
+def signed(view: str, team: str, user: str, how: str) -> str:
+    """Return what is kept with a review that was made here: the view, and the account behind it."""
+    return f"{view} slack:{team}:{user}:{how}"
+
+
+def account_of(signed: str) -> str:
+    """Return the Slack user id of a review, empty where it was not made here."""
+    parts = signed.rpartition(" slack:")[2].split(":")
+    return parts[1] if len(parts) == 3 else ""
+
+
 _WHO = "I can't tell who you are in the policies. Type `/approvals link` to connect this account."
 
 
@@ -47,6 +60,7 @@ class Identities:
         self._by_email = by_email
         self._users: dict[str, tuple[float, dict[str, Any]]] = {}
         self._members: dict[str, tuple[float, frozenset[str]]] = {}
+        self._failed: dict[str, tuple[float, ChannelError]] = {}
         self._linked: tuple[float, Mapping[str, str]] = (float("-inf"), {})
 
     async def who(self, team: str, user: str) -> Known | Stranger:
@@ -88,6 +102,18 @@ class Identities:
             return frozenset(written | (await self._usergroup(slack) if slack else frozenset()))
         except ChannelError:
             return frozenset(written)
+
+    async def still_in(self, user: str, usergroup: str) -> bool:
+        """Ask Slack, now, whether a user group holds a user. Raises `ChannelError` where Slack does not say."""
+        failed_until, error = self._failed.get(usergroup, (float("-inf"), None))
+        if error is not None and time.monotonic() < failed_until:
+            raise error
+        try:
+            return user in await self._usergroup(usergroup, within=RELEASE)
+        except ChannelError as failed:
+            wait = failed.after if isinstance(failed, ChannelBusy) else FAILED
+            self._failed[usergroup] = (time.monotonic() + wait, failed)
+            raise
 
     async def name(self, user: str) -> str:
         """Return what an account is called in Slack, with its address; its id where Slack does not say."""
@@ -132,9 +158,9 @@ class Identities:
                 continue
         return tuple(held)
 
-    async def _usergroup(self, name: str) -> frozenset[str]:
+    async def _usergroup(self, name: str, *, within: float = GROUPS) -> frozenset[str]:
         read_at, members = self._members.get(name, (float("-inf"), frozenset()))
-        if time.monotonic() - read_at > GROUPS:
+        if time.monotonic() - read_at > within:
             told = await self._api.read("usergroups.users.list", usergroup=name)
             members = frozenset(str(one) for one in told.get("users") or ())
             self._members[name] = (time.monotonic(), members)

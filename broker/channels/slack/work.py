@@ -11,7 +11,7 @@ from broker.channels.slack.cards import Cards
 from broker.channels.slack.face import Pressed, pressed
 from broker.channels.slack.home import listing
 from broker.channels.slack.homes import Homes
-from broker.channels.slack.identities import Known, Stranger
+from broker.channels.slack.identities import Known, Stranger, signed
 from broker.channels.slack.linking import Linking
 from broker.channels.slack.modals import REJECTION, details, rejection
 from broker.channels.slack.parts import SlackParts
@@ -105,7 +105,7 @@ class Work:
         if verdict is Verdict.APPROVE and request.state is RequestState.PENDING and not may_approve_here(request, shown):
             return await self._tell(said, ELSEWHERE)
         by = Reviewer(known.person, "slack", known.groups)
-        view = f"{carried.view} slack:{said.team}:{said.user}:{known.how}"
+        view = signed(carried.view, said.team, said.user, known.how)
         after = await self._parts.desk.review(request.id, by, verdict, digest=carried.digest, reason=reason, view=view)
         return await self._tell(said, _counted(after, verdict))
 

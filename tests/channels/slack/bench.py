@@ -28,6 +28,7 @@ from broker.domain.decisions import RequireApproval
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Origin, RequestState
 from broker.domain.reviews import Verdict
+from broker.inward import OutsideGroups
 from broker.policy.evaluate import evaluate
 from broker.policy.model import Facts
 from broker.serving import listening, server
@@ -94,23 +95,27 @@ class Bench:
         window = timedelta(minutes=10)
         requests, changes = self.store.requests, self.store.changes
         self.desk = Desk(requests, changes, self.policies, new_id=keys.new_id, release_window=window)
-        fitness = Fitness(requests, self.policies, self.tools, self.store.counters, clock=self.store.clock)
+        self.groups = OutsideGroups()
+        fitness = Fitness(
+            requests, self.policies, self.tools, self.store.counters, clock=self.store.clock, still_in=self.groups.still_in
+        )
         self.releaser = Releaser(requests, changes, self.ledger, fitness, broker=self.broker, lease=timedelta(seconds=30))
         self.janitor = Janitor(requests, keep=timedelta(days=1), clock=self.store.clock)
 
     @asynccontextmanager
-    async def running(self, *, serve: bool = True) -> AsyncIterator[Bench]:
-        """Run the channel and what it hangs on; `serve`: over HTTP as well."""
+    async def running(self, *, serve: bool = True, release: bool = True) -> AsyncIterator[Bench]:
+        """Run the channel and what it hangs on; `serve`: over HTTP as well, `release`: what is approved runs by itself."""
         outside = Outside(
             desk=self.desk, requests=self.store.requests, kept=self.store.slack, leases=self.store.leases,
             codes=self.store.credentials, directory=lambda: self.policies.current.people, clock=self.store.clock,
             mask_key=KEY, public_url="https://approvals.example.com", broker=self.broker,
         )  # fmt: skip
         async with AsyncExitStack() as rooms:
-            self.channel = await rooms.enter_async_context(slack_channel(self.config, outside))
+            self.channel = self.groups.slack = await rooms.enter_async_context(slack_channel(self.config, outside))
             courier = Courier(self.store.outbox, self.store.requests, [self.channel])
             await rooms.enter_async_context(courier.running())
-            await rooms.enter_async_context(self.releaser.running())
+            if release:
+                await rooms.enter_async_context(self.releaser.running())
             if serve and self.channel.http is not None:
                 self.slack.deliver = await rooms.enter_async_context(served(self.channel.http))
             yield self

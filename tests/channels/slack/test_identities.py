@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
+from broker.channels.slack import identities
 from broker.channels.slack.identities import unfit
-from broker.domain.requests import RequestState
+from broker.domain.requests import ApprovalRequest, RequestState
+from broker.errors import ChannelAway
 from tests.channels.slack.bench import ALICE, Bench
 from tests.fakes.slack_faults import Fault
 
@@ -155,6 +157,57 @@ async def test_a_slack_user_group_makes_its_members_approvers(bench: Bench) -> N
         assert "last one needed" in await press(bench, dana)
         (review,) = (await bench.desk.look(request.id)).reviews
         assert review.groups == ("finance", "leads")
+
+
+async def approved_by_a_lead(bench: Bench) -> ApprovalRequest:
+    """Dana, whom only Slack's user group makes a lead, approves; what is released meanwhile waits."""
+    dana = await bench.slack.user("dana")
+    bench.slack.usergroups["S0LEADS"] = [dana]
+    bench.policies.write(rules=LEADS)
+    bench.policies.load()
+    request = await bench.parked(ALICE)
+    assert "last one needed" in await press(bench, dana)
+    return await bench.desk.look(request.id)
+
+
+async def test_who_left_the_user_group_between_click_and_release_counts_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identities, "RELEASE", 0.0)
+    async with bench.running(release=False):
+        request = await approved_by_a_lead(bench)
+        bench.slack.usergroups["S0LEADS"] = []
+        await bench.releaser.release(request.id)
+        after = await bench.desk.look(request.id)
+        assert (after.state, [review.groups for review in after.reviews]) == (RequestState.PENDING, [("finance",)])
+        assert bench.ledger.rows == []
+
+
+async def test_nothing_is_released_while_slack_does_not_say_who_is_in_a_group(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identities, "RELEASE", 0.0)
+    async with bench.running(release=False):
+        request = await approved_by_a_lead(bench)
+        silent = Fault("usergroups.users.list", "500", times=-1)
+        bench.slack.faults.append(silent)
+        for _ in range(3):
+            with pytest.raises(ChannelAway):
+                await bench.releaser.release(request.id)
+        assert (await bench.desk.look(request.id), bench.ledger.rows, silent.struck) == (request, [], 1)
+        silent.left = 0
+        assert bench.channel is not None
+        bench.channel.linking._identities._failed.clear()  # as five seconds do
+        await bench.releaser.release(request.id)
+        await bench.reached(request, RequestState.COMPLETED)
+
+
+async def test_once_slack_is_off_its_user_groups_count_no_more(bench: Bench) -> None:
+    async with bench.running(release=False):
+        request = await approved_by_a_lead(bench)
+        bench.groups.slack = None
+        await bench.releaser.release(request.id)
+        assert (await bench.desk.look(request.id)).state is RequestState.PENDING
 
 
 LEADS = """
