@@ -19,7 +19,6 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     verbs = group.add_subparsers(dest="verb", metavar="VERB", required=True)
     manifest = verbs.add_parser("manifest", help="print the app's manifest, to be pasted at api.slack.com/apps")
     manifest.add_argument("--http", action="store_true", help="for HTTP at public_url instead of Socket Mode")
-    manifest.add_argument("--app", default="", metavar="ID", help="the app's id (A0…), once it exists")
     manifest.set_defaults(run=_manifest)
     check = verbs.add_parser("check", help="check tokens, scopes, clock, conversations, groups and people")
     check.set_defaults(run=lambda args: anyio.run(_check))
@@ -33,7 +32,7 @@ def _manifest(args: argparse.Namespace) -> int:
     url = load_settings().public_url if args.http else ""
     if args.http and not url.startswith("https://"):
         raise ConfigInvalid("Slack sends to https:// alone: set BROKER_PUBLIC_URL, or leave --http for Socket Mode")
-    print(json.dumps(manifest(url, args.app), indent=2))
+    print(json.dumps(manifest(url), indent=2))
     return 0
 
 

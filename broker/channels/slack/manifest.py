@@ -19,10 +19,11 @@ SCOPES = {
 APP_SCOPE = "connections:write"
 
 
-def manifest(public_url: str = "", app: str = "", *, name: str = "Approvals") -> dict[str, Any]:
+def manifest(public_url: str = "", *, name: str = "Approvals") -> dict[str, Any]:
     """Return the manifest: for HTTP where there is a public address, else for Socket Mode.
 
-    `app` is the app's own id (A0…), known after its creation: with it, Slack tells of cards whose posting got no answer.
+    It subscribes to metadata of any app (`*`), since the app's own id is not known before its creation; others' cards are
+    told apart by who posted them. That is how a card is found again whose posting got no answer.
     """
     base = public_url.rstrip("/")
     command = {
@@ -31,11 +32,11 @@ def manifest(public_url: str = "", app: str = "", *, name: str = "Approvals") ->
         "usage_hint": "[list | show ID | link]",
         "should_escape": True,
     }
-    events: dict[str, Any] = {"bot_events": ["app_home_opened"]}
+    events: dict[str, Any] = {
+        "bot_events": ["app_home_opened", "message_metadata_posted"],
+        "metadata_subscriptions": [{"app_id": "*", "event_type": CARD_EVENT}],
+    }
     interactivity: dict[str, Any] = {"is_enabled": True}
-    if app:
-        events["bot_events"].append("message_metadata_posted")
-        events["metadata_subscriptions"] = [{"app_id": app, "event_type": CARD_EVENT}]
     if base:
         command["url"] = f"{base}/slack/commands"
         events["request_url"] = f"{base}/slack/events"

@@ -16,6 +16,7 @@ from broker.domain.requests import RequestState
 from broker.store.open import Store
 from tests.channels.slack.bench import FAST, Bench, buttons, text
 from tests.fakes.slack_faults import Fault
+from tests.fakes.slack_front import BOT_USER
 
 
 async def one_card(bench: Bench, request_id: str) -> dict[str, Any]:
@@ -55,6 +56,23 @@ async def test_a_second_card_after_a_lost_reply_is_taken_away_as_soon_as_it_is_k
         card = await one_card(bench, request.id)
         assert card["ts"] == cards[1]["ts"]
         await bench.card(says="Approved and ran")
+
+
+async def test_a_second_card_goes_when_slack_tells_late_what_was_posted(bench: Bench) -> None:
+    bench.slack.faults.append(Fault("chat.postMessage", "lost"))
+    async with bench.running():
+        request = await bench.parked()
+        orphan, kept = await bench.seen(lambda cards: cards if len(cards) == 2 else None)
+        posted = next(fields for method, fields, _ in bench.slack.calls if method == "chat.postMessage")
+        told = {
+            "type": "message_metadata_posted", "app_id": "A0APPROVALS", "user_id": BOT_USER, "metadata": posted["metadata"],
+            "channel_id": await bench.slack.channel("refunds"), "message_ts": orphan["ts"],
+        }  # fmt: skip
+        await bench.slack.event({**told, "user_id": "U0SOMEBODY"})
+        await bench.slack.event({**told, "metadata": {**posted["metadata"], "event_type": "other"}})
+        await bench.slack.event(told)
+        assert (await one_card(bench, request.id))["ts"] == kept["ts"]
+        assert bench.slack.counted()["chat.delete"] == 1
 
 
 @pytest.mark.parametrize("kind", ["500", "html", "gone"])

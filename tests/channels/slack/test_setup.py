@@ -26,18 +26,19 @@ def test_the_manifest_asks_for_least_and_reads_no_history() -> None:
     assert made["oauth_config"]["scopes"]["bot"] == list(SCOPES)
     assert not [scope for scope in SCOPES if "history" in scope or "customize" in scope or "public" in scope]
     assert made["settings"]["socket_mode_enabled"] is True
+    assert made["settings"]["event_subscriptions"] == {
+        "bot_events": ["app_home_opened", "message_metadata_posted"],
+        "metadata_subscriptions": [{"app_id": "*", "event_type": "approval_card"}],
+    }
     assert "url" not in made["features"]["slash_commands"][0]
 
 
 def test_the_manifest_for_http_names_every_address() -> None:
-    made = manifest("https://approvals.example.com/", "A0X")
+    made = manifest("https://approvals.example.com/")
     told = json.dumps(made)
     for path in ("/slack/commands", "/slack/events", "/slack/interactions"):
         assert f'"https://approvals.example.com{path}"' in told
     assert made["settings"]["socket_mode_enabled"] is False
-    assert made["settings"]["event_subscriptions"]["bot_events"] == ["app_home_opened", "message_metadata_posted"]
-    subscribed = [{"app_id": "A0X", "event_type": "approval_card"}]
-    assert made["settings"]["event_subscriptions"]["metadata_subscriptions"] == subscribed
 
 
 def test_the_command_prints_a_manifest(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,8 +46,8 @@ def test_the_command_prints_a_manifest(capsys: pytest.CaptureFixture[str], monke
     assert json.loads(capsys.readouterr().out) == manifest()
     assert main(["slack", "manifest", "--http"]) == 2
     monkeypatch.setenv("BROKER_PUBLIC_URL", "https://approvals.example.com")
-    assert main(["slack", "manifest", "--http", "--app", "A0X"]) == 0
-    assert json.loads(capsys.readouterr().out) == manifest("https://approvals.example.com", "A0X")
+    assert main(["slack", "manifest", "--http"]) == 0
+    assert json.loads(capsys.readouterr().out) == manifest("https://approvals.example.com")
 
 
 def test_half_a_setup_is_refused() -> None:
