@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from broker.channels.slack import blocks
+from broker.channels.slack.addresses import EXTRA, adopted
 from broker.channels.slack.card import card, notification
 from broker.channels.slack.digests import Digests
 from broker.channels.slack.face import Face
@@ -23,7 +24,7 @@ from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import ChannelRefused, UnknownRequest
 
-EXTRA, REQUESTER = "extra:", "requester"
+REQUESTER = "requester"
 # Urgencies: a new card before what is said of old ones.
 NEW, CHANGED, SAID = 0.0, 1.0, 2.0
 
@@ -130,16 +131,8 @@ class Cards:
         return await self._postman.post(place, (NEW, request.opened_at.timestamp()), latest, keep)
 
     async def adopt(self, request_id: RequestId, place: str, post: Post) -> bool:
-        """Keep where a card is. A second card of the same place is noted, to be taken away. Returns whether anything was new."""
-        for at, held in ((at, decode_post(held)) for at, held in (await self._posts.of(request_id)).items()):
-            if (held.channel, held.ts) == (post.channel, post.ts):
-                if post.mark and not held.mark:
-                    await self._posts.put(request_id, at, encode_post(msgspec.structs.replace(held, mark=post.mark)))
-                return False
-        kept = decode_post(await self._posts.first(request_id, place, encode_post(post)))
-        if kept.ts != post.ts:
-            await self._posts.put(request_id, f"{EXTRA}{post.channel}:{post.ts}", encode_post(post))
-        return True
+        """Keep where a card is, as `adopted` does."""
+        return await adopted(self._posts, request_id, place, post)
 
     async def _message(self, request: ApprovalRequest, place: str, *, bare: bool) -> Message:
         face = await self._parts.face()

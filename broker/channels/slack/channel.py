@@ -194,7 +194,7 @@ def _joined(parts: SlackParts, outside: Outside) -> tuple[SlackChannel, Delivery
     cards = Cards(parts, digests)
     linking = Linking(outside.codes, parts.identities, public_url=parts.public_url)
     delivery = Delivery(parts, cards, digests, homes, outside.leases, broker=outside.broker)
-    work = Work(parts, cards, homes, linking)
+    work = Work(parts, cards, digests, homes, linking)
     return SlackChannel(parts, work, delivery, linking, outside.kept.arrivals), delivery
 
 

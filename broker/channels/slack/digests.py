@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from broker.channels.slack.addresses import EXTRA, adopted
 from broker.channels.slack.home import digest
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.places import Post, decode_post, encode_post
@@ -77,8 +78,9 @@ class Digests:
         if now < free_at:
             return free_at
         self._looked[name] = now
-        held = (await self._posts.of(SUBJECT + name)).get(HERE)
-        post = decode_post(held) if held else Post()
+        posts = {place: decode_post(post) for place, post in (await self._posts.of(SUBJECT + name)).items()}
+        await self._take_away(name, [extra for extra in posts if extra.startswith(EXTRA)], posts)
+        post = posts.get(HERE, Post())
         try:
             await (self._rewrite(name, post) if post.ts else self._announce(name, place))
         except ChannelRefused as refused:
@@ -87,14 +89,33 @@ class Digests:
             await self._posts.drop(SUBJECT + name, HERE)
         return None
 
+    async def heard(self, subject: str, channel: str, ts: str) -> None:
+        """Slack tells where a digest is. One that is none of ours, or was known, changes nothing."""
+        name, post = subject.removeprefix(SUBJECT), Post(channel, ts, at=self._parts.clock().timestamp())
+        if await self._posts.folded(name) and await adopted(self._posts, subject, HERE, post):
+            await self.changed(name)
+
+    async def _take_away(self, name: str, extras: list[str], posts: dict[str, Post]) -> None:
+        for extra in extras:
+            try:
+                await self._parts.postman.delete(posts[extra].channel, posts[extra].ts)
+            except ChannelRefused as refused:
+                if refused.reason != "message_not_found":
+                    raise
+            await self._posts.drop(SUBJECT + name, extra)
+
     async def _announce(self, name: str, place: str) -> None:
         async def made() -> Message | None:
+            if HERE in await self._posts.of(SUBJECT + name):
+                return None  # adopted while it waited for its turn: the reply to an earlier post was lost
             requests = await self._held(name)
-            return await self._message(requests) if any(one.state is RequestState.PENDING for one in requests) else None
+            pending = any(one.state is RequestState.PENDING for one in requests)
+            return await self._message(requests, card=(SUBJECT + name, HERE)) if pending else None
 
         async def keep(sent: Sent) -> None:
             post = Post(sent.channel, sent.ts, sent.message.mark, self._parts.clock().timestamp())
-            await self._posts.put(SUBJECT + name, HERE, encode_post(post))
+            if await adopted(self._posts, SUBJECT + name, HERE, post):
+                await self.changed(name)
 
         await self._parts.postman.post(place, (NEW, self._parts.clock().timestamp()), made, keep)
 
@@ -117,6 +138,6 @@ class Digests:
                 continue
         return found
 
-    async def _message(self, requests: list[ApprovalRequest]) -> Message:
+    async def _message(self, requests: list[ApprovalRequest], card: tuple[str, str] | None = None) -> Message:
         made = digest(requests, await self._parts.face())
-        return Message(made.text, made.parts, made.mark)
+        return Message(made.text, made.parts, made.mark, card=card)

@@ -8,6 +8,8 @@ from broker.channels.slack import blocks
 from broker.channels.slack.arrivals import Arrival, Carded, Command, Form, Home, Press
 from broker.channels.slack.card import APPROVE, DETAILS, REJECT, card, may_approve_here, view_of
 from broker.channels.slack.cards import Cards
+from broker.channels.slack.digests import SUBJECT as DIGEST
+from broker.channels.slack.digests import Digests
 from broker.channels.slack.face import Pressed, pressed
 from broker.channels.slack.home import listing
 from broker.channels.slack.homes import Homes
@@ -32,9 +34,10 @@ ELSEWHERE = "This one can't be approved here. Open its page."
 class Work:
     """Handles one arrival at a time, any number beside each other. Doing one twice does no harm."""
 
-    def __init__(self, parts: SlackParts, cards: Cards, homes: Homes, linking: Linking) -> None:
+    def __init__(self, parts: SlackParts, cards: Cards, digests: Digests, homes: Homes, linking: Linking) -> None:
         self._parts = parts
         self._cards = cards
+        self._digests = digests
         self._homes = homes
         self._linking = linking
 
@@ -163,6 +166,9 @@ class Work:
     async def _carded(self, carded: Carded) -> None:
         """Keep the address of a card of ours. Others may post the same metadata: only our own bot's count."""
         if not carded.request or not carded.place or carded.by != (await self._parts.api.workspace()).bot_user:
+            return
+        if carded.request.startswith(DIGEST):
+            await self._digests.heard(carded.request, carded.channel, carded.ts)
             return
         try:
             request = await self._parts.desk.look(RequestId(carded.request))

@@ -14,6 +14,8 @@ from broker.channels.slack.places import decode_post
 from broker.channels.slack.postman import Tempo
 from broker.domain.requests import ApprovalRequest
 from tests.channels.slack.bench import Bench, buttons, text
+from tests.fakes.slack_faults import Fault
+from tests.fakes.slack_front import BOT_USER
 
 PLACES = ("c1", "c2", "c3", "c4", "c5")
 TENTH = Tempo(
@@ -99,6 +101,23 @@ async def test_a_folded_request_is_decided_on_the_web_and_its_digest_says_so(ben
         await bench.card(says="1 of 2 requests wait")
         await bench.review(folded_ones[1], "fay@example.com")
         assert "Approved" in text(await bench.card(says="2 requests, all decided"))
+
+
+async def test_a_lost_reply_makes_no_second_digest_that_stays(bench: Bench) -> None:
+    bench.config = msgspec.structs.replace(bench.config, tempo=msgspec.structs.replace(TENTH, crowd=1))
+    async with bench.running():
+        await bench.parked(amount=1)
+        await bench.card()
+        bench.slack.faults.append(Fault("chat.postMessage", "lost"))
+        await bench.parked(amount=2)
+        orphan, kept = await bench.seen(lambda cards: cards[1:] if len(cards) == 3 else None)
+        posted = next(fields for method, fields, _ in reversed(bench.slack.calls) if method == "chat.postMessage")
+        await bench.slack.event({
+            "type": "message_metadata_posted", "app_id": "A0APPROVALS", "user_id": BOT_USER, "metadata": posted["metadata"],
+            "channel_id": await bench.slack.channel("refunds"), "message_ts": orphan["ts"],
+        })  # fmt: skip
+        _, digest = await bench.seen(lambda cards: cards if len(cards) == 2 else None)
+        assert digest["ts"] == kept["ts"]
 
 
 async def test_turns_come_by_urgency_and_no_faster_than_the_limit() -> None:
