@@ -64,8 +64,9 @@ async def whole(store_url: str, front: SlackFront, tmp_path: Path) -> AsyncItera
     dana = await front.user("dana")
     with started([sys.executable, "-m", "tests.fakes.ledger_server", str(tmp_path / "ledger")]) as upstream:
         (folder / "servers.yaml").write_text(f"servers: {{ledger: {{url: '{upstream}', tools: {{transfer: {{}}}}}}}}")
+        front.usergroups["S0FIN"] = [dana]
         people = f"people: {{dana@example.com: {{slack_id: {dana}}}, fay@example.com: {{}}}}"
-        (folder / "people.yaml").write_text(f"{people}\ngroups: {{finance: [dana@example.com, fay@example.com]}}")
+        (folder / "people.yaml").write_text(f"{people}\ngroups: {{finance: {{members: [fay@example.com], slack: S0FIN}}}}")
         (folder / "rules.yaml").write_text(RULES)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -90,6 +91,7 @@ async def test_an_agents_call_waits_for_a_press_in_slack_and_gets_its_answer(who
     assert told["content"][0]["text"] == "moved 7 to bob"
     assert told["_meta"]["approval-broker/code"] == "released"
     await whole.card("Approved and ran")
+    assert whole.slack.counted()["usergroups.users.list"] >= 1  # she is asked since Slack's user group holds her
 
 
 async def test_an_account_is_connected_on_the_web_and_then_decides(whole: Whole) -> None:
