@@ -34,6 +34,7 @@ from broker.data_keys import data_keys
 from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
 from broker.errors import PolicyInvalid, StoreUnavailable
+from broker.foresight import forecaster
 from broker.gateway.app import Gateway
 from broker.inward import OutsideGroups, inward
 from broker.logs import journey
@@ -276,6 +277,7 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) ->
         problems=lambda: policies.problems, checkup=lambda: examined(settings, policies, opening), clock=now,
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
+        forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,
     )  # fmt: skip
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())

@@ -18,6 +18,7 @@ LINK_LASTS = timedelta(minutes=10)
 class Scope(StrEnum):
     READ = "read"
     REVIEW = "review"
+    AUTHZ = "authz"
 
 
 class PersonToken(msgspec.Struct, frozen=True, omit_defaults=True):

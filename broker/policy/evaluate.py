@@ -39,7 +39,7 @@ def decide(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...]
     if refused is not None:
         return Deny(policy=policy.digest, rules=(refused.rule,), reasons=(refused,))
     context = Context(policy, call, facts, policy.servers[call.server], groups)
-    return _Judgement(context, context.rules.candidates(call.server, call.tool)).decision()
+    return Judgement(context, context.rules.candidates(call.server, call.tool)).decision()
 
 
 def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts) -> Reason | None:
@@ -47,9 +47,14 @@ def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts) -> Reason | No
     told = unfit(call.params.get("arguments", {})) or misfit(facts.definition, call.arguments)
     if told:
         return Reason("arguments", told)
-    if call.server not in policy.servers:
+    return closed(policy, call.server, call.tool, call.caller)
+
+
+def closed(policy: Policy, server: str, tool: str, caller: Caller) -> Reason | None:
+    """Why every call of a tool is denied before any rule is asked, whatever its arguments."""
+    if server not in policy.servers:
         return _UNKNOWN_SERVER
-    return _SERVICE_ALONE if barred(policy, call.server, call.tool, call.caller) else None
+    return _SERVICE_ALONE if barred(policy, server, tool, caller) else None
 
 
 def barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
@@ -58,7 +63,7 @@ def barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
     return bool(caller.workload) and not caller.user and not (facts is not None and facts.read_only is True)
 
 
-class _Judgement:
+class Judgement:
     """Asks the rules of one call class by class: deny, then ask, then allow. Shadow rules are asked too, and decide nothing."""
 
     def __init__(self, context: Context, candidates: Candidates) -> None:

@@ -11,6 +11,7 @@ from broker.store.connection import Argument, Commands
 from broker.store.scripts import load
 
 RESERVE = load("reserve")
+SUMS = load("sums")
 
 
 class WindowCounters:
@@ -35,6 +36,15 @@ class WindowCounters:
     async def give_back(self, call_id: str, uses: Sequence[CounterUse]) -> None:
         """The call was not sent: it no longer counts. Harmless when said twice."""
         await self._run(call_id, uses, [""] * len(uses))
+
+    async def read(self, uses: Sequence[CounterUse]) -> Mapping[str, float]:
+        """Return the sums as `reserve` would, and take nothing. A counter whose amount can't be told is left out."""
+        counted = [use for use in uses if use.amount is not None]
+        if not counted:
+            return {}
+        names = [key for use in counted for key in (keys.counter(use.key), keys.counter_amounts(use.key))]
+        sums: list[bytes] = await self._commands.script(SUMS, names, [use.window // timedelta(microseconds=1) for use in counted])
+        return {use.name: float(total) for use, total in zip(counted, sums, strict=True)}
 
     async def _run(self, call_id: str, uses: Sequence[CounterUse], amounts: Sequence[Argument]) -> list[bytes]:
         if not uses:

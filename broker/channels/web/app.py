@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from broker.channels.web import (
     account,
     api,
+    authz_api,
     conversation,
     failures,
     files,
@@ -49,6 +50,7 @@ def web_app(parts: WebParts) -> Litestar:
             *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *live.ROUTES,
             *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
+            *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
         exception_handlers={

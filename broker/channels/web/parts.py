@@ -12,6 +12,7 @@ from litestar import Request, Response
 from litestar.enums import MediaType
 
 from broker.approvals.desk import Desk
+from broker.approvals.forecast import Forecaster
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
@@ -20,6 +21,7 @@ from broker.channels.web.pages import Pages
 from broker.channels.web.policy_tests import PolicyTests
 from broker.channels.web.ports import (
     Accepted,
+    Authenticate,
     Checkup,
     Clock,
     Links,
@@ -52,7 +54,7 @@ class WebParts:
     loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None),
     `policy_folder` that of the policy's tests.
     `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
-    streams end.
+    streams end. With `forecasts` and `callers` others may ask what a person may do.
     """
 
     desk: Desk
@@ -83,6 +85,8 @@ class WebParts:
     policy_folder: Path | None = None
     encrypted: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
+    forecasts: Forecaster | None = None
+    callers: Authenticate | None = None
 
 
 class Web:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
+from broker.domain.calls import Caller
 from broker.domain.events import Entry, Noted
 from broker.domain.requests import RequestId
 from broker.policy.model import Problem
@@ -90,6 +91,12 @@ class Token(Protocol):
 class Tokens(Protocol):
     async def authenticate(self, authorization: str | None) -> Token:
         """Raises `Unauthenticated`."""
+        ...
+
+
+class Authenticate(Protocol):
+    async def __call__(self, authorization: str | None) -> Caller:
+        """Return the agent behind an `Authorization` header. Raises `Unauthenticated`, `StoreUnavailable`."""
         ...
 
 
