@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from broker.agreement import Agreement
 from broker.approvals.brakes import Brakes
@@ -43,7 +42,7 @@ from broker.operations import RESOURCE, Operations, challenge
 from broker.outward import Outward, outward
 from broker.recording import recorder
 from broker.reload import PolicyFolder
-from broker.serving import ASGIApp, Front
+from broker.serving import ASGIApp, Front, hosts
 from broker.settings import Settings
 from broker.signing import asserts, stamp
 from broker.store import keys
@@ -204,7 +203,7 @@ async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: O
         authenticate=acting_for(identity.callers.authenticate), catalogue=out.servers.in_force, judge=cases.guard,
         desk=cases.desk, lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
-        hosts=_hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
+        hosts=hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
         body_limit=ground.settings.body_limit, kept=ground.settings.keep_answers,
         challenge=challenge(ground.settings.public_url, ground.settings.issuers),
     )  # fmt: skip
@@ -282,13 +281,6 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) ->
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())
     return secured(app, https=settings.public_url.startswith("https://"))
-
-
-def _hosts(settings: Settings, address: str) -> set[str]:
-    """The names by which the gateway may be spoken to: DNS rebinding ends here."""
-    public = urlsplit(settings.public_url).hostname or ""
-    own = {settings.host, address} - {"", "0.0.0.0", "::"}
-    return own | {"127.0.0.1", "localhost", "::1"} | ({public} - {""})
 
 
 async def _drained(stopping: asyncio.Event, gateway: Gateway) -> None:

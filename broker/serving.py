@@ -10,8 +10,11 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from types import FrameType
 from typing import Any
+from urllib.parse import urlsplit
 
 import uvicorn
+
+from broker.settings import Settings
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Any]]
@@ -90,3 +93,10 @@ def raise_file_limit() -> None:
     if soft < hard:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def hosts(settings: Settings, address: str) -> set[str]:
+    """Return the names by which the gateway may be spoken to: DNS rebinding ends here."""
+    public = urlsplit(settings.public_url).hostname or ""
+    own = {settings.host, address} - {"", "0.0.0.0", "::"}
+    return own | {"127.0.0.1", "localhost", "::1"} | ({public} - {""})
