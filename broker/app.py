@@ -205,6 +205,7 @@ async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: O
         key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
         hosts=hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
         body_limit=ground.settings.body_limit, kept=ground.settings.keep_answers,
+        page=ground.settings.public_url,
         challenge=challenge(ground.settings.public_url, ground.settings.issuers),
     )  # fmt: skip
     ground.rooms.push_async_callback(gateway.close)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from broker.domain.events import CallDecided, Event, RequestEvent, Reviewed
+from broker.domain.events import CallDecided, Confirmed, Event, RequestEvent, Reviewed
 from broker.domain.requests import ApprovalRequest, RequestState
 
 _TIMES = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
@@ -44,6 +44,9 @@ class Metrics:
                 self._moves.labels(event.state).inc()
                 if request is not None and request.state in (RequestState.APPROVED, RequestState.REJECTED):
                     self._decision.observe((event.at - request.opened_at).total_seconds())
+            case Confirmed():
+                self._reviews.labels(event.verdict, "caller").inc()
+                self._moves.labels(event.state).inc()
             case RequestEvent():
                 self._moves.labels(event.state).inc()
             case _:

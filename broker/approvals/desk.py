@@ -14,11 +14,12 @@ from broker.approvals.limits import Memory
 from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool, Watch
 from broker.domain.calls import Caller, ToolCall, join_of
 from broker.domain.comments import commented
+from broker.domain.confirmations import confirmed
 from broker.domain.decisions import RequireApproval
 from broker.domain.outcomes import Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
-from broker.domain.reviews import Comment, Review, Verdict
+from broker.domain.reviews import Comment, Confirmation, Review, Verdict
 from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest
 
 # A wake-up that got lost costs at most this many seconds: the record is read again.
@@ -128,6 +129,18 @@ class Desk:
         with suppress(AlreadyResolved):
             await self._requests.update(request_id, lambda request, now: request.delivered(now))
 
+    async def confirm(self, request_id: RequestId, given: Confirmation) -> ApprovalRequest:
+        """Count the answer of the caller's own user, where every asking rule says `caller: true`. Nobody else's groups move.
+
+        Whoever calls this has made sure that it comes from the request's own caller, or from that person themselves.
+        Raises `UnknownRequest`, `AlreadyResolved`, `NotAnApprover`, `WrongMove`.
+        """
+
+        def change(request: ApprovalRequest, now: datetime) -> Change:
+            return confirmed(request, given, now, release_window=self._release_window)
+
+        return await self._remembered(await self._requests.update(request_id, change))
+
     async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
         """The agent takes its call back. Raises `AlreadyResolved` once it runs or has ended, `UnknownRequest` as `fetched`."""
         await self.fetched(request_id, caller)
@@ -166,7 +179,9 @@ class Desk:
             review = Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
             return request.reviewed(review, now, release_window=self._release_window)
 
-        after = await self._requests.update(request_id, change)
+        return await self._remembered(await self._requests.update(request_id, change))
+
+    async def _remembered(self, after: ApprovalRequest) -> ApprovalRequest:
         if self._memory is not None and after.state is RequestState.REJECTED:
             with suppress(StoreUnavailable):
                 await self._memory.keep(join_of(after.call, after.digest), after.note)

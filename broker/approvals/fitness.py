@@ -10,6 +10,7 @@ import msgspec
 from broker.approvals.brakes import Brakes, told
 from broker.approvals.ports import Counters, PolicySource, RequestStore, SeenTool, StillIn, Tools
 from broker.approvals.tally import NOTHING, RELEASED, Tally
+from broker.domain.confirmations import still_confirmed
 from broker.domain.decisions import Decision, Deny, RequireApproval
 from broker.domain.people import Group, People
 from broker.domain.requests import ApprovalRequest, Change
@@ -101,6 +102,8 @@ class Fitness:
         return Fit(decision.policy, request.definition)
 
     def _approved(self, request: ApprovalRequest, decision: RequireApproval, reviews: tuple[Review, ...]) -> bool:
+        if still_confirmed(request, decision):
+            return True
         asks = decision.plan.asks
         if decision.plan.step_up and any(review.evidence is None for review in request.approvals):
             return False

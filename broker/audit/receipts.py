@@ -32,7 +32,10 @@ class ReceiptInvalid(BrokerError):
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The claims. `arguments` is the digest over the raw `params.arguments`, `call` over all that was reviewed."""
+    """The claims. `arguments` is the digest over the raw `params.arguments`, `call` over all that was reviewed.
+
+    `by_caller`: nobody of a group approved it, the caller's own user confirmed it.
+    """
 
     iss: str
     aud: str
@@ -47,6 +50,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     groups: tuple[str, ...]
     definition: str
     approvers: tuple[str, ...] = ()
+    by_caller: bool = False
 
 
 class Issuer:
@@ -72,9 +76,10 @@ class Issuer:
             arguments=digest_of(request.call.arguments),
             policy=request.policy,
             rules=request.rules,
-            groups=request.plan.groups,
+            groups=() if request.confirmation is not None else request.plan.groups,
             definition=request.definition,
             approvers=people if self._name_people else (),
+            by_caller=request.confirmation is not None,
         )
         header = {"alg": "EdDSA", "kid": self._key.name, "typ": KIND}
         with _quiet():

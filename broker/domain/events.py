@@ -85,6 +85,18 @@ class Commented(RequestEvent, frozen=True, tag="request.commented"):
     text: str
 
 
+class Confirmed(RequestEvent, frozen=True, tag="request.confirmed"):
+    """The caller's own user answered: no reviewer, and no member of a group. `client` and `nonce` are the evidence."""
+
+    person: str
+    verdict: str
+    way: str
+    digest: str
+    client: str = ""
+    nonce: str = ""
+    reason: str = ""
+
+
 class Reopened(RequestEvent, frozen=True, tag="request.reopened"):
     """The policy now in force needs more than was given."""
 
@@ -152,6 +164,7 @@ Event = (
     | Opened
     | Reviewed
     | Commented
+    | Confirmed
     | Reopened
     | Escalated
     | Ended

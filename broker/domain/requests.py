@@ -7,75 +7,27 @@ A move returns a `Change`: the request after it, and the event that says so. It 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import Any, NewType
+from typing import Any
 
 import msgspec
 
 from broker.domain import events
 from broker.domain.calls import ToolCall, digest_of
 from broker.domain.decisions import ApprovalPlan, Escalation, Reason, RequireApproval
-from broker.domain.reviews import Comment, Review, Verdict, met
+from broker.domain.request_parts import Claim, Origin, RequestId, RequestState
+from broker.domain.reviews import Comment, Confirmation, Review, Verdict, met
 from broker.errors import AlreadyResolved, AlreadyReviewed, NotAnApprover, SelfReview, StaleFence, StepUpNeeded, WrongMove
 
-RequestId = NewType("RequestId", str)
-
-
-class RequestState(StrEnum):
-    PENDING = "pending"
-    APPROVED = "approved"
-    EXECUTING = "executing"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    UNKNOWN = "unknown"
-    REJECTED = "rejected"
-    EXPIRED = "expired"
-    CANCELLED = "cancelled"
-    VOIDED = "voided"
-
-    @property
-    def open(self) -> bool:
-        """May the request still move towards, or be in, an execution?"""
-        return self in (RequestState.PENDING, RequestState.APPROVED, RequestState.EXECUTING)
-
-    @property
-    def answered(self) -> bool:
-        """Is there something final to tell the agent? UNKNOWN is: it may be corrected, never run again."""
-        return not self.open
-
-
-class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
-    """How the call came in, so that a release can go the same way.
-
-    `session` is the upstream's own session id (older era); `rpc_id` the first caller's JSON-RPC id;
-    `broker` the process that holds the live stream and therefore claims first; `trace` the id of the call's journey, and
-    `parent` the caller's span in it with its flags (W3C Trace Context), empty where it brought none; `stated` is why the agent
-    says it calls: shown as unverified, and no part of the digest.
-    """
-
-    era: str = ""
-    session: str = ""
-    rpc_id: int | str | None = None
-    broker: str = ""
-    trace: str = ""
-    parent: str = ""
-    stated: str = ""
-
-
-class Claim(msgspec.Struct, frozen=True):
-    """The right to run the call once. `fence` grows with each claim, `nonce` makes a repeated claim by its owner the same one."""
-
-    fence: int
-    owner: str
-    nonce: str
-    lease_until: datetime
+__all__ = ("ApprovalRequest", "Change", "Claim", "Origin", "RequestId", "RequestState", "opened")
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One request. `version` counts its moves; times are aware.
 
     `policy` and `definition` are the digests that were in force when people were asked; `release_by` ends the
-    window in which an approved call may run; `note` says why it ended.
+    window in which an approved call may run; `note` says why it ended. `confirmation` is the caller's own user's answer, which
+    meets no requirement of a group; `spent` are the single uses that were used up. `continued`: what the server asked back was
+    answered, once.
     """
 
     id: RequestId
@@ -93,6 +45,9 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     origin: Origin = Origin()
     reviews: tuple[Review, ...] = ()
     comments: tuple[Comment, ...] = ()
+    confirmation: Confirmation | None = None
+    spent: tuple[str, ...] = ()
+    continued: bool = False
     escalated: tuple[str, ...] = ()
     release_by: datetime | None = None
     claim: Claim | None = None
@@ -196,8 +151,9 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         if decision.plan.step_up:
             reviews = tuple(review for review in reviews if review.evidence is not None)
         after = self._next(
-            state=RequestState.PENDING, plan=decision.plan, reviews=reviews, policy=decision.policy, rules=decision.rules,
-            reasons=decision.reasons, release_by=None, decided_by="", expires_at=now + decision.plan.timeout,
+            state=RequestState.PENDING, plan=decision.plan, reviews=reviews, confirmation=None, policy=decision.policy,
+            rules=decision.rules, reasons=decision.reasons, release_by=None, decided_by="",
+            expires_at=now + decision.plan.timeout,
         )  # fmt: skip
         return Change(after, events.Reopened(at=now, **after._stamp(), policy=decision.policy, rules=decision.rules))
 

@@ -43,6 +43,31 @@ class Comment(msgspec.Struct, frozen=True):
     text: str
 
 
+class Way(StrEnum):
+    """How the caller's own user was asked: a form in the client, or our own page, where they signed in."""
+
+    FORM = "form"
+    PAGE = "page"
+
+
+class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The answer of the caller's own user, where every asking rule says `caller: true`. It is no review.
+
+    `person` is the one behind the caller's credential. In a form the client speaks for them: that a person saw it can't be
+    known. `client` is that software's own word, `nonce` the single use of what was handed out (empty on our page); `at` is set
+    when it is counted.
+    """
+
+    person: str
+    verdict: Verdict
+    digest: str
+    way: Way
+    client: str = ""
+    nonce: str = ""
+    reason: str = ""
+    at: datetime | None = None
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far one requirement is: `have` of `need.count`."""
 

@@ -13,6 +13,7 @@ from broker.domain.calls import Caller
 from broker.domain.servers import Server
 from broker.errors import BrokerError, Malformed, Unauthenticated, UnknownServer
 from broker.gateway.calls import Calls
+from broker.gateway.confirming import Confirming, is_asked
 from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, encoded, parsed
 from broker.gateway.eras import (
     HANDSHAKE,
@@ -21,6 +22,7 @@ from broker.gateway.eras import (
     check_headers,
     check_method,
     client_of,
+    elicits,
     may_pass,
     takes_tasks,
     without_tasks,
@@ -50,14 +52,14 @@ class Gateway:
 
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
-    `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller.
+    `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
         self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
-        kept: timedelta = timedelta(minutes=15),
+        kept: timedelta = timedelta(minutes=15), page: str = "",
     ) -> None:  # fmt: skip
         self._authenticate = authenticate
         self._catalogue = catalogue
@@ -72,9 +74,11 @@ class Gateway:
         self._sessions = Sessions(desk, forwarder)
         self._lasting: set[Exchange] = set()
         self._tasks = Tasks(self._attendances, clock, kept)
+        self._confirming = Confirming(desk, self._seals, clock, page=page, mask_key=key)
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
+            confirming=self._confirming,
         )  # fmt: skip
 
     def drain(self) -> None:
@@ -157,7 +161,10 @@ class Gateway:
             check_method(version, message, server.methods)
             without_tasks(message)
             return await self._requested(visit)
-        if message.method and not self._goes_on(visit):
+        if not message.method and is_asked(message.id):
+            await self._confirming.heard(visit)
+            await exchange.reply(202)
+        elif message.method and not self._goes_on(visit):
             await exchange.reply(202)
         else:
             await self._passing.post(visit, visit.headers())
@@ -167,7 +174,8 @@ class Gateway:
         method = visit.message.method
         if method == "tools/call":
             return await self._calls.answer(visit)
-        client = (visit.caller.client, visit.caller.client_version)
+        asks = " ".join(elicits(visit.message.params.get("capabilities"))) if method == "initialize" else ""
+        client = (visit.caller.client, visit.caller.client_version, asks)
         if method in TASK_REQUESTS and visit.modern:
             await self._tasks.answer(visit)
         elif method == "subscriptions/listen":

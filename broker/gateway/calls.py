@@ -15,6 +15,7 @@ from broker.domain.outcomes import Refused
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
 from broker.gateway.clients import hold_of
+from broker.gateway.confirming import Confirming, is_asked
 from broker.gateway.envelope import INVALID_PARAMS, check_judged
 from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import LONGEST_WAIT
@@ -41,7 +42,7 @@ class Calls:
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
-        hold: float, pace: Pace, parking: Parking, begun: Pending,
+        hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._passing = passing
@@ -53,6 +54,7 @@ class Calls:
         self._pace = pace
         self._parking = parking
         self._begun = begun
+        self._confirming = confirming
         self._waits: Counter[str] = Counter()
 
     async def answer(self, visit: Visit) -> Hold | None:
@@ -73,7 +75,10 @@ class Calls:
         headers = visit.headers()
         if visit.head.parameters:
             headers |= await checked_parameters(visit, self._schemas)
-        verdict = await self._judge.admit(_call_of(visit), visit.origin(self._broker, stated=_stated(visit)))
+        call = _call_of(visit)
+        if is_asked(visit.message.params.get("requestState")):
+            return await self._confirmed(visit, call)
+        verdict = await self._judge.admit(call, visit.origin(self._broker, stated=_stated(visit)))
         match verdict:
             case Admitted():
                 await self._passed(visit, headers, verdict)
@@ -81,9 +86,9 @@ class Calls:
                 await self._replied(visit, Reply(refused(verdict)))
             case Parked():
                 self._parking(visit, verdict.request)
-                if visit.tasks:
-                    return self._briefly(visit, verdict.request, joined=verdict.joined)
-                return self._held(visit, verdict.request, joined=verdict.joined, within=self._patience(visit))
+                if (question := self._confirming.required(visit, verdict.request)) is None:
+                    return self._waiting(visit, verdict.request, joined=verdict.joined)
+                await self._replied(visit, question)
             case _:
                 assert_never(verdict)
         return None
@@ -97,8 +102,22 @@ class Calls:
 
     # -- parked -------------------------------------------------------------------------------------------
 
+    async def _confirmed(self, visit: Visit, call: ToolCall) -> Hold:
+        """The caller's own user has answered: count it, and hold the call for what comes of it."""
+        state = call.params["requestState"]
+        bare = {name: value for name, value in call.params.items() if name not in ("inputResponses", "requestState")}
+        request = await self._confirming.answered(visit, state, msgspec.structs.replace(call, params=bare))
+        return self._waiting(visit, request, joined=False)
+
+    def _waiting(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
+        if visit.tasks:
+            return self._briefly(visit, request, joined=joined)
+        question = b"" if visit.modern else self._confirming.created(visit, request)
+        return self._held(visit, request, joined=joined, within=self._patience(visit), question=question)
+
     def _held(
-        self, visit: Visit, request: ApprovalRequest, *, joined: bool, within: float, let_go: Callable[[], None] | None = None
+        self, visit: Visit, request: ApprovalRequest, *, joined: bool, within: float, question: bytes = b"",
+        let_go: Callable[[], None] | None = None,
     ) -> Hold:  # fmt: skip
         rpc_id = request.id if visit.message.id is None else visit.message.id
         place = Place(request.id, rpc_id, visit.upstream_session)
@@ -109,6 +128,7 @@ class Calls:
             streams=visit.head.takes_stream,
             event_id="" if visit.modern else self._seals.event(place, visit.caller, visit.server.name),
             primes=visit.version >= "2025-11-25",
+            question=question,
         )
         token = visit.message.meta.get("progressToken")
         voice = Voice(rpc_id, token if isinstance(token, int | str) else None, first=_first(visit, request))

@@ -89,6 +89,15 @@ def takes_tasks(message: Message) -> bool:
     return isinstance(extensions, dict) and isinstance(extensions.get(TASKS), dict)
 
 
+def elicits(capabilities: Any) -> tuple[str, ...]:
+    """Return the ways in which a client lets its user be asked: `form`, `url`. An empty declaration is a form (2025-06-18)."""
+    declared = capabilities.get("elicitation") if isinstance(capabilities, dict) else None
+    if not isinstance(declared, dict):
+        return ()
+    url = ("url",) if isinstance(declared.get("url"), dict) else ()
+    return ("form", *url) if isinstance(declared.get("form"), dict) or not url else url
+
+
 def without_tasks(message: Message) -> None:
     """Take the tasks extension out of what the client declares: an upstream's task would be bound to us, not to its caller."""
     declared = message.meta.get(CAPABILITIES_KEY)

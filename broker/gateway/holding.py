@@ -166,6 +166,8 @@ class Hold:
     async def _waited(self, ending: asyncio.Future[Outcome], clock: Callable[[], datetime]) -> bool:
         """Pass on what comes and beat, until the end; False when the client left."""
         pause = self._manner.pace.commit_after
+        if self._manner.question:
+            await self._say(as_event(self._manner.question))
         while True:
             if not (ending.done() or self._gone or self._messages):
                 await self._sleep(pause)

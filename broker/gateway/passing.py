@@ -46,7 +46,7 @@ class Passing:
 
     async def post(
         self, visit: Visit, headers: dict[str, str], *, edit: Edit | None = None, recorded: Recorded = nothing,
-        patient: bool = False, client: tuple[str, str] = ("", ""),
+        patient: bool = False, client: tuple[str, str, str] = ("", "", ""),
     ) -> None:  # fmt: skip
         """Send the visit's message and pass its answer. `recorded` is awaited before the first byte of it leaves.
 
@@ -69,7 +69,7 @@ class Passing:
             finally:
                 answer.close()
 
-    def _headers(self, visit: Visit, answer: Answer, client: tuple[str, str]) -> list[Header]:
+    def _headers(self, visit: Visit, answer: Answer, client: tuple[str, str, str]) -> list[Header]:
         headers = [(b"allow", answer.allow.encode("latin-1"))] if answer.allow else []
         if not answer.session:
             return headers

@@ -14,6 +14,7 @@ from broker.approvals.guard import Admitted
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.outcomes import Outcome, Refused
 from broker.domain.requests import ApprovalRequest, Origin, RequestId
+from broker.domain.reviews import Confirmation
 from broker.domain.servers import Server
 
 
@@ -43,6 +44,10 @@ class Waiting(Protocol):
     async def fetched(self, request_id: RequestId, caller: Caller) -> ApprovalRequest: ...
 
     async def delivered(self, request_id: RequestId) -> None: ...
+
+    async def confirm(self, request_id: RequestId, given: Confirmation) -> ApprovalRequest:
+        """Count the answer of the caller's own user. Raises `AlreadyResolved`, `NotAnApprover`, `WrongMove`."""
+        ...
 
     async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:
         """Raises `AlreadyResolved` once it runs or has ended, `UnknownRequest` as `fetched`."""

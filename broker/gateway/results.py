@@ -12,6 +12,7 @@ from typing import Any, assert_never
 import msgspec
 
 from broker.domain.outcomes import Code, Gone, Outcome, Refused, Released, StillPending, Unknown
+from broker.domain.requests import ApprovalRequest
 from broker.domain.text import clipped, visible
 from broker.errors import (
     BrokerError,
@@ -170,6 +171,11 @@ def waiting_line(outcome: StillPending, now: datetime) -> str:
     if outcome.approved:
         return "approved, and about to run"
     return f"waiting for approval by {_groups(outcome)}, {_left(outcome, now)} left"
+
+
+def waiting_marks(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the `_meta` of a question that goes out while people may decide as well."""
+    return {**_marks(Code.PENDING, request.id, False), META + "expires": request.expires_at.isoformat()}
 
 
 def _released(outcome: Released) -> Reply:

@@ -20,16 +20,22 @@ from broker.gateway.envelope import RpcId
 # A session id of ours holds the upstream's: what is longer would not fit into the heads that we take ourselves.
 LONGEST_SESSION = 2048
 EVENT_PREFIX = "broker."
+# Begins what is handed out with a question to the caller's own user.
+ASKED_PREFIX = "broker.asked."
 
 Sealed = TypeVar("Sealed", bound=msgspec.Struct)
 
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
-    """One session of the older era: the upstream's own id, and what the client said of itself when it began."""
+    """One session of the older era: the upstream's own id, and what the client said of itself when it began.
+
+    `elicits` are the ways in which its user can be asked, with blanks between.
+    """
 
     upstream: str
     client: str = ""
     version: str = ""
+    elicits: str = ""
 
 
 class Place(msgspec.Struct, frozen=True, array_like=True):
@@ -38,6 +44,16 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     request: RequestId
     rpc_id: RpcId
     session: str = ""
+
+
+class Asked(msgspec.Struct, frozen=True, array_like=True):
+    """One question to the caller's own user: about which request and call, until when (seconds of the epoch), in which mode."""
+
+    request: RequestId
+    digest: str
+    until: float
+    nonce: str
+    mode: str
 
 
 class Seals:
@@ -59,6 +75,13 @@ class Seals:
 
     def open_event(self, text: str, caller: Caller, server: str) -> Place | None:
         return self._opened(b"event", text.removeprefix(EVENT_PREFIX), caller, server, Place)
+
+    def asked(self, asked: Asked, caller: Caller, server: str) -> str:
+        """Return what a client brings back with its user's answer."""
+        return ASKED_PREFIX + self._sealed(b"asked", asked, caller, server)
+
+    def open_asked(self, text: str, caller: Caller, server: str) -> Asked | None:
+        return self._opened(b"asked", text.removeprefix(ASKED_PREFIX), caller, server, Asked)
 
     def _sealed(self, kind: bytes, content: Any, caller: Caller, server: str) -> str:
         packed = msgspec.json.encode(content)

@@ -35,6 +35,7 @@ class Manner(msgspec.Struct, frozen=True):
 
     `event_id` is ours, so that an older client can come back; empty where it can't.
     `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
+    `question` goes out first: to the caller's own user.
     `pending` makes what is answered when the end has not come; None says PENDING to the model.
     """
 
@@ -44,6 +45,7 @@ class Manner(msgspec.Struct, frozen=True):
     streams: bool = True
     event_id: str = ""
     primes: bool = False
+    question: bytes = b""
     pending: Pending | None = None
 
 

@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 
 import msgspec
 
-from broker.domain.events import CallDecided, Ended, Entry, Finished, Opened, Reviewed
+from broker.domain.events import CallDecided, Confirmed, Ended, Entry, Finished, Opened, Reviewed
 
 # An approval that took less was hardly read.
 STAMP = timedelta(seconds=2)
@@ -98,6 +98,8 @@ class Tally:
                 self._count(fact.at, "asked", fact.rules)
             case Reviewed() as fact:
                 self._reviewed(fact)
+            case Confirmed() as fact:
+                self._answered(fact.request, fact.state, fact.at)
             case Ended() as fact:
                 self._answered(fact.request, fact.state, fact.at)
             case Finished() as fact:

@@ -160,6 +160,8 @@ def _plan_lines(decision: RequireApproval) -> Iterator[str]:
     yield f"  title: {plan.title}"
     for ask in plan.asks:
         yield f"  {ask.rule} asks " + " and ".join(f"{need.count} of {need.group}" for need in ask.all_of)
+    if plan.caller_confirms:
+        yield "  or the caller's own user confirms it"
     passkey = ", with a passkey" if plan.step_up else ""
     yield f"  within {plan.timeout}, severity {plan.severity.value}{passkey}"
 

@@ -68,7 +68,7 @@ APPROVAL = Record(
         "show": Field(Many(_PATH, or_one=True), "arguments that decide, shown first"),
         "step_up": Field(Flag(), "approve with a passkey; true for critical rules if absent"),
         "type_to_confirm": Field(_PATH, "an argument whose value the approver types"),
-        "caller": Field(Flag(), "the caller's own user may decide"),
+        "caller": Field(Flag(), "the caller's own user may confirm it instead; never where a passkey is wanted"),
     },
 )
 _LIMIT = Record(

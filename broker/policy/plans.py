@@ -33,8 +33,9 @@ def joined(asks: list[Ask], context: Context) -> ApprovalPlan:
     """Return one plan: every requirement of every rule, the shortest time, the union of channels, redactions and step-up.
 
     The title and the argument to type are those of the most severe rule. The caller's own user decides only where every
-    rule leaves it to them.
+    rule leaves it to them, and none wants a passkey.
     """
+    step_up = any(ask.step_up for ask in asks)
     ordered = sorted(asks, key=lambda ask: (-ask.severity.rank, ask.rule))
     approvals = [ask.approval for ask in ordered]
     return ApprovalPlan(
@@ -46,8 +47,8 @@ def joined(asks: list[Ask], context: Context) -> ApprovalPlan:
         show=tuple(dict.fromkeys(path for approval in approvals for path in approval.show)),
         redact=tuple(sorted({path for ask in ordered for path in ask.redact})),
         escalate=_escalations(approvals),
-        step_up=any(ask.step_up for ask in ordered),
-        caller_confirms=all(approval.caller for approval in approvals),
+        step_up=step_up,
+        caller_confirms=all(approval.caller for approval in approvals) and not step_up,
         type_to_confirm=next((approval.type_to_confirm for approval in approvals if approval.type_to_confirm), ""),
     )
 

@@ -83,6 +83,18 @@ def _weak_critical(rule: Rule, policy: Policy) -> Iterator[Finding]:
         yield on(rule, "critical-without-step-up", told, "take `step_up: false` away", Level.NOTE)
 
 
+def _caller_confirms(rule: Rule, policy: Policy) -> Iterator[Finding]:
+    """The caller's own user is no second pair of eyes: never for what is critical or wants a passkey."""
+    if rule.approval is None or not rule.approval.caller:
+        return
+    if rule.approval.step_up or (rule.approval.step_up is None and rule.severity is Severity.CRITICAL):
+        told = "lets the caller's own user confirm what needs a passkey: `caller: true` never counts there"
+        yield on(rule, "caller-confirms-step-up", told, "take `caller: true` away", Level.ERROR)
+    elif rule.severity is Severity.CRITICAL:
+        told = "is critical, and the caller's own user may confirm it: that is nobody but who asks"
+        yield on(rule, "caller-confirms-critical", told, "take `caller: true` away")
+
+
 def _shown_secret(rule: Rule, policy: Policy) -> Iterator[Finding]:
     """A title or a decisive field that shows what the rule hides."""
     hidden = [path.removeprefix("$.").replace("[*]", "").split(".*")[0].split("[")[0] for path in rule.redact]
@@ -126,5 +138,5 @@ def _size(rule: Rule, group: Group, count: int) -> Iterator[Finding]:
 
 
 EACH: tuple[Callable[[Rule, Policy], Iterator[Finding]], ...] = (
-    _unknown_names, _wide_allow, _own_word, _double, _weak_critical, _shown_secret, _groups,
+    _unknown_names, _wide_allow, _own_word, _double, _weak_critical, _caller_confirms, _shown_secret, _groups,
 )  # fmt: skip

@@ -20,6 +20,7 @@ EVENTS = [
     events.Opened(**MOVE, **CALL, definition="f", policy="p", rules=("r",), expires_at=NOON),
     events.Reviewed(**MOVE, reviewer="a", verdict="approve", channel="web", digest="d", groups=("g",), evidence={"k": [1]}),
     events.Commented(**MOVE, who="a", channel="web", text="t"),
+    events.Confirmed(**MOVE, person="a", verdict="approve", way="form", digest="d", client="c 1", nonce="n", reason="w"),
     events.Reopened(**MOVE, policy="p", rules=("r",)),
     events.Escalated(**MOVE, groups=("g",)),
     events.Ended(**MOVE, why="w", by="a"),
@@ -43,9 +44,9 @@ def test_every_event_is_tried() -> None:
 
 def test_tags_are_stable() -> None:
     assert [msgspec.inspect.type_info(type(event)).tag for event in EVENTS] == [  # type: ignore[union-attr]
-        "call.decided", "call.ended", "request.opened", "request.reviewed", "request.commented",
-        "request.reopened", "request.escalated",
-        "request.ended", "request.claimed", "request.finished", "request.lost", "request.recorded", "request.delivered", "noted",
+        "call.decided", "call.ended", "request.opened", "request.reviewed", "request.commented", "request.confirmed",
+        "request.reopened", "request.escalated", "request.ended", "request.claimed", "request.finished", "request.lost",
+        "request.recorded", "request.delivered", "noted",
     ]  # fmt: skip
 
 

@@ -44,6 +44,7 @@ rules:
   - {id: moves, title: "Move {args.amount}", match: {tool: [transfer, "park_*"]}, effect: require_approval}
   - {id: never, title: "No burning", match: {tool: burn}, effect: deny}
 """
+PAGE = "https://approvals.example.com"
 _OPEN = Query(states=(RequestState.PENDING,))
 CALLERS = {
     "alice": Caller(agent="alice-bot", user="alice@example.com"),
@@ -101,7 +102,7 @@ class Rig:
         self.gateway = Gateway(
             authenticate=authenticate, catalogue=self.server, judge=self.guard,
             desk=self.desk, lines=self.releaser, forwarder=self.through, schemas=self.tools.schema, clock=clock,
-            key=self.key, broker=self.broker, hosts=("127.0.0.1", "localhost"), hold=self.hold, pace=self.pace,
+            key=self.key, broker=self.broker, page=PAGE, hosts=("127.0.0.1", "localhost"), hold=self.hold, pace=self.pace,
         )  # fmt: skip
 
     def target(self, name: str) -> Target:

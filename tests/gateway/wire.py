@@ -46,9 +46,13 @@ async def legacy(
     return await http.post(url, json=message, headers={**ACCEPT, "mcp-protocol-version": "2025-11-25", **known, **extra})
 
 
-async def begun(http: httpx2.AsyncClient, url: str) -> str:
+async def begun(http: httpx2.AsyncClient, url: str, capabilities: dict[str, Any] | None = None) -> str:
     """Begin a session of the older era and return the id that the gateway gave."""
-    hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "by-hand", "version": "1"}}
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": capabilities or {},
+        "clientInfo": {"name": "by-hand", "version": "1"},
+    }
     response = await http.post(url, json=request("initialize", hello, id=0), headers=ACCEPT)
     assert response.status_code == 200, response.text
     return str(response.headers["mcp-session-id"])

@@ -50,6 +50,12 @@ def codes(policy: Any) -> list[str]:
         ("rules: [{id: aa, match: {tool: note}, when: 1.0 + double(args.x.y) > 2.0, effect: allow}]", []),
         ("rules: [{id: aa, severity: critical, effect: require_approval, "
          "approval: {step_up: false, all_of: [{group: leads}]}}]", ["critical-without-step-up"]),
+        ("rules: [{id: aa, severity: critical, effect: require_approval, "
+         "approval: {caller: true, all_of: [{group: leads}]}}]", ["caller-confirms-step-up"]),
+        ("rules: [{id: aa, severity: critical, effect: require_approval, "
+         "approval: {caller: true, step_up: false, all_of: [{group: leads}]}}]",
+         ["critical-without-step-up", "caller-confirms-critical"]),
+        ("rules: [{id: aa, effect: require_approval, approval: {caller: true, all_of: [{group: leads}]}}]", []),
         ("rules: [{id: aa, title: 'Pay {args.card.number}', redact: [$.args.card.*], effect: deny}]", ["shows-redacted"]),
         ("rules: [{id: aa, title: 'Pay {args.card}', redact: [$.args.card.number], effect: deny}]", ["shows-redacted"]),
         ("rules: [{id: aa, title: 'Pay {args.cards}', redact: [$.args.card.number], effect: deny}]", []),

@@ -99,6 +99,15 @@ def test_the_callers_own_user_decides_where_every_rule_says_so_and_groups_stand_
     assert (plan.caller_confirms, plan.groups, plan.timeout) == (True, ("leads",), timedelta(minutes=1))
 
 
+def test_the_callers_own_user_decides_nothing_where_one_rule_asks_groups_or_wants_a_passkey(policy_of: Any, judge: Any) -> None:
+    leads = "all_of: [{group: leads}]"
+    mine = f"{{id: r1, effect: require_approval, approval: {{caller: true, {leads}}}}}"
+    groups = f"{{id: r2, effect: require_approval, approval: {{{leads}}}}}"
+    passkey = f"{{id: r2, effect: require_approval, approval: {{caller: true, step_up: true, {leads}}}}}"
+    for other in (groups, passkey):
+        assert judge(policy_of(f"rules: [{mine}, {other}]")).plan.caller_confirms is False
+
+
 @pytest.mark.parametrize(
     ("all_of", "caller", "told"),
     [

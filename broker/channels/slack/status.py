@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face
+from broker.domain.confirmations import told
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Progress, Review, progress
 
@@ -55,7 +56,9 @@ def _needed(request: ApprovalRequest, face: Face) -> list[Block]:
 def _status(request: ApprovalRequest, face: Face) -> list[Block]:
     """The line that stands where the buttons were."""
     parts = [blocks.text(STATES[request.state], bold=True)]
-    if request.state is RequestState.REJECTED and request.decided_by:
+    if request.confirmation is not None and request.state is not RequestState.REJECTED:
+        parts += [blocks.text(" · confirmed by "), face.person(told(request.confirmation))]
+    elif request.state is RequestState.REJECTED and request.decided_by:
         parts += [blocks.text(" by "), face.person(request.decided_by)]
     elif request.approvals:
         parts += [blocks.text(" · approvals:"), *_people(request.approvals, face)]

@@ -14,7 +14,7 @@ from broker.channels.web.inbox import list_values
 from broker.channels.web.parts import Web, partial, reviewer
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.times import ago
-from broker.channels.web.verdicts import Given, Refusal, give, write_down
+from broker.channels.web.verdicts import Given, Refusal, confirm, give, write_down
 from broker.channels.web.views import STATES
 from broker.channels.web.visitors import AnyRequest, origin_of, posted
 from broker.domain.events import Noted
@@ -83,6 +83,20 @@ async def record(request: AnyRequest, request_id: FromPath[str]) -> Response[str
     return await done(request, web, who, found)
 
 
+@post("/r/{request_id:str}/confirm", status_code=200, include_in_schema=False)
+async def confirm_own(request: AnyRequest, request_id: FromPath[str]) -> Response[str] | Redirect:
+    """Count the answer of the caller's own user, where the policy leaves it to them."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    found = await seen(web, who, request_id)
+    given = Given(form.get("verdict", ""), form.get("digest", ""), typed=form.get("typed", ""))
+    try:
+        await confirm(web, found, who.person, shown_to(web, who, found), given)
+    except BrokerError as error:
+        return await again(request, web, who, found, error, "")
+    return await done(request, web, who, found)
+
+
 @post("/r/{request_id:str}/uncover", status_code=200, include_in_schema=False)
 async def uncover(request: AnyRequest, request_id: FromPath[str]) -> Response[str] | Redirect:
     """Show one value that looked like a secret, to somebody who has to judge it. The audit says who saw it."""
@@ -91,7 +105,7 @@ async def uncover(request: AnyRequest, request_id: FromPath[str]) -> Response[st
     found = await seen(web, who, request_id)
     path = form.get("path", "")
     try:
-        if not (await view_of(web, who, found)).standing.reviews:
+        if not (await view_of(web, who, found)).standing.judges:
             raise NotAnApprover("only those who may review the request can uncover its values")
         if path not in {item.path for item in shown_to(web, who, found).secrets}:
             raise Refusal("there is nothing to uncover at this place")
@@ -150,4 +164,4 @@ def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}."
 
 
-ROUTES = (request_page, review, begin_passkey, record, uncover)
+ROUTES = (request_page, review, begin_passkey, record, confirm_own, uncover)

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from broker.domain.confirmations import may_confirm
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Review, Verdict
 from broker.errors import BrokerError, StepUpNeeded
@@ -18,16 +19,22 @@ from broker.errors import BrokerError, StepUpNeeded
 class Standing(msgspec.Struct, frozen=True):
     """`blocked` says why the person may not review, empty where they may; `step_up`: approving needs a passkey.
 
-    `records`: the request is UNKNOWN, and the person may write down what became of it.
+    `records`: the request is UNKNOWN, and the person may write down what became of it. `confirms`: it is the call of their
+    own agent, and the policy lets them confirm it.
     """
 
     blocked: str = ""
     step_up: bool = False
     records: bool = False
+    confirms: bool = False
 
     @property
     def reviews(self) -> bool:
         return not self.blocked
+
+    @property
+    def judges(self) -> bool:
+        return self.reviews or self.confirms
 
 
 def sees(
@@ -53,7 +60,8 @@ def standing(request: ApprovalRequest, person: str, own: tuple[str, ...], now: d
         return Standing(blocked="over")
     reject = _refusal(request, Review(person, Verdict.REJECT, now, request.digest, "web", own), now)
     if reject is not None:
-        return Standing(blocked=reject.message)
+        own_user = person.casefold() in {one.casefold() for one in request.call.caller.people}
+        return Standing(blocked=reject.message, confirms=own_user and may_confirm(request) and now < request.expires_at)
     approve = _refusal(request, Review(person, Verdict.APPROVE, now, request.digest, "web", own), now)
     return Standing(step_up=isinstance(approve, StepUpNeeded))
 

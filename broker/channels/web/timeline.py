@@ -10,7 +10,7 @@ import msgspec
 from broker.domain import events
 from broker.domain.events import Entry, Event
 from broker.domain.requests import ApprovalRequest
-from broker.domain.reviews import Verdict
+from broker.domain.reviews import Verdict, Way
 
 Name = Callable[[str], str]
 """Turns a person's id into the name that people know."""
@@ -38,6 +38,8 @@ def from_record(request: ApprovalRequest, name: Name) -> tuple[Moment, ...]:
         _review(review.at, name(review.reviewer), review.verdict, review.channel, review.reason) for review in request.reviews
     ]
     moments += [Moment(comment.at, f"{name(comment.who)} wrote", said=comment.text) for comment in request.comments]
+    if (given := request.confirmation) is not None and given.at is not None:
+        moments.append(_confirmation(given.at, name(given.person), given.verdict, given.way, given.reason))
     if request.ended_at is not None:
         moments.append(Moment(request.ended_at, request.state.value.capitalize(), _tone(request.state.value), request.note))
     return tuple(moments)
@@ -65,6 +67,8 @@ def _told(event: Event, name: Name) -> Moment | None:
 
 def _ending(event: Event, name: Name) -> Moment | None:
     match event:
+        case events.Confirmed():
+            return _confirmation(event.at, name(event.person), event.verdict, event.way, event.reason)
         case events.Ended():
             by = f" by {name(event.by)}" if event.by else ""
             return Moment(event.at, f"{event.state.capitalize()}{by}", _tone(event.state), event.why)
@@ -83,6 +87,12 @@ def _ending(event: Event, name: Name) -> Moment | None:
 def _review(at: datetime, who: str, verdict: str, channel: str, reason: str) -> Moment:
     done, tone = ("Approved", "good") if verdict == Verdict.APPROVE else ("Rejected", "bad")
     return Moment(at, f"{done} by {who}, in {_CHANNELS.get(channel, channel)}", tone, reason)
+
+
+def _confirmation(at: datetime, who: str, verdict: str, way: str, reason: str) -> Moment:
+    done, tone = ("Confirmed", "good") if verdict == Verdict.APPROVE else ("Declined", "bad")
+    where = "signed in on this page" if way == Way.PAGE else "as their client says"
+    return Moment(at, f"{done} by the caller's own user ({who}), {where}", tone, reason)
 
 
 _CHANNELS = {"web": "the browser", "terminal": "the terminal", "slack": "Slack", "api": "the API"}

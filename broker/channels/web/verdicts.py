@@ -12,7 +12,7 @@ from broker.channels.web.views import label_of, view_digest
 from broker.domain.people import Reviewer
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
-from broker.domain.reviews import Verdict
+from broker.domain.reviews import Confirmation, Verdict, Way
 from broker.errors import BrokerError
 
 REASON_LIMIT = 2_000
@@ -55,6 +55,15 @@ async def give(web: Web, found: ApprovalRequest, by: Reviewer, shown: Shown, giv
         found.id, by, Verdict(given.verdict), digest=given.digest, reason=reason, view=view_digest(found, shown),
         evidence=given.evidence,
     )  # fmt: skip
+
+
+async def confirm(web: Web, found: ApprovalRequest, person: str, shown: Shown, given: Given) -> ApprovalRequest:
+    """Count the answer of the caller's own user, signed in here. Raises `Refusal`, and what `desk.confirm` raises."""
+    if given.verdict not in tuple(Verdict):
+        raise Refusal("choose to confirm or to decline")
+    if given.verdict == Verdict.APPROVE:
+        _may_be_approved(found, shown, given)
+    return await web.parts.desk.confirm(found.id, Confirmation(person, Verdict(given.verdict), given.digest, Way.PAGE))
 
 
 def _may_be_approved(found: ApprovalRequest, shown: Shown, given: Given) -> None:

@@ -168,6 +168,11 @@ class Site:
         form = {"csrf": await self.csrf(client), "digest": request.digest, "verdict": verdict, "reason": reason} | fields
         return await client.post(f"/r/{request.id}/review", data=form)
 
+    async def confirm(self, client: httpx2.AsyncClient, request: ApprovalRequest, verdict: str) -> httpx2.Response:
+        """Send the form by which the caller's own user answers."""
+        form = {"csrf": await self.csrf(client), "digest": request.digest, "verdict": verdict}
+        return await client.post(f"/r/{request.id}/confirm", data=form)
+
     async def listed(self, client: httpx2.AsyncClient, title: str, path: str = "/") -> str:
         """Return a page once it names `title`: the list follows the store by a moment."""
         with anyio.fail_after(5):

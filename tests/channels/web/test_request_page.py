@@ -63,6 +63,27 @@ async def test_a_reason_that_is_too_long_comes_back_with_the_page(site: Site) ->
     assert await site.state(request) is RequestState.PENDING
 
 
+async def test_the_requester_confirms_on_the_page_where_the_policy_leaves_it_to_them(site: Site) -> None:
+    theirs, not_theirs = await site.park(caller_confirms=True), await site.park(arguments={"amount": 1})
+    dana = await site.visitor(DANA)
+    assert "Confirm" in text_of((await dana.get(f"/r/{theirs.id}")).text)
+    assert "Confirm" not in text_of((await dana.get(f"/r/{not_theirs.id}")).text)
+    ann = await site.visitor(ANN)
+    assert (await site.confirm(ann, theirs, "approve")).status_code == 403, "a member of the group reviews; they don't confirm"
+    assert (await site.confirm(dana, not_theirs, "approve")).status_code == 403
+    assert [await site.state(one) for one in (theirs, not_theirs)] == [RequestState.PENDING] * 2
+    assert (await site.confirm(dana, theirs, "approve")).status_code == 303
+    assert await site.state(theirs) is RequestState.APPROVED
+    told = text_of((await ann.get(f"/r/{theirs.id}")).text)
+    assert "Confirmed by the caller's own user (Dana Ruiz), signed in on this page" in told
+
+
+async def test_the_requester_declines_on_the_page(site: Site) -> None:
+    request = await site.park(caller_confirms=True)
+    await site.confirm(await site.visitor(DANA), request, "reject")
+    assert await site.state(request) is RequestState.REJECTED
+
+
 async def test_the_one_who_comes_too_late_hears_who_was_first(site: Site) -> None:
     request = await site.park()
     await site.review(await site.visitor(BO), request, "reject", "no")
