@@ -32,24 +32,24 @@ from broker.checkup import examined
 from broker.data_keys import data_keys
 from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
+from broker.entrance import Agents, agents_entrance
 from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.foresight import forecaster
 from broker.gateway.app import Gateway
 from broker.inward import OutsideGroups, inward
 from broker.logs import journey
 from broker.metrics import Metrics
-from broker.operations import RESOURCE, Operations, challenge
+from broker.operations import RESOURCE, Operations
 from broker.outward import Outward, outward
 from broker.recording import recorder
 from broker.reload import PolicyFolder
-from broker.serving import ASGIApp, Front, hosts
+from broker.serving import ASGIApp, Front
 from broker.settings import Settings
 from broker.signing import asserts, stamp
 from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
 from broker.tracing import Tracing, all_of, tracing
-from broker.upstream.acting import acting_for
 from broker.versions import Versions
 from broker.vitals import Vitals
 
@@ -104,7 +104,9 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
-        gateway = await _gateway(ground, cases, identity, out)
+        agents = Agents(identity, cases.desk, cases.guard, cases.releaser)
+        gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
+        rooms.push_async_callback(gateway.close)
         web = await _web(ground, cases.desk, identity, out)
         people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         groups.slack = people.slack
@@ -196,20 +198,6 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
     ways = ground.tracing.releasing(out.ways) if ground.tracing else out.ways
     releaser = Releaser(store.requests, store.changes, ways, fitness, broker=ground.broker, lease=settings.lease)
     return _UseCases(desk, guard, releaser)
-
-
-async def _gateway(ground: _Ground, cases: _UseCases, identity: Identity, out: Outward) -> Gateway:
-    gateway = Gateway(
-        authenticate=acting_for(identity.callers.authenticate), catalogue=out.servers.in_force, judge=cases.guard,
-        desk=cases.desk, lines=cases.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=now,
-        key=await ground.store.keys.signing_key("sessions"), broker=ground.broker,
-        hosts=hosts(ground.settings, ground.address), hold=ground.settings.hold.total_seconds(),
-        body_limit=ground.settings.body_limit, kept=ground.settings.keep_answers,
-        page=ground.settings.public_url,
-        challenge=challenge(ground.settings.public_url, ground.settings.issuers),
-    )  # fmt: skip
-    ground.rooms.push_async_callback(gateway.close)
-    return gateway
 
 
 def _operations(ground: _Ground) -> Operations:
