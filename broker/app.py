@@ -42,6 +42,7 @@ from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations
 from broker.outward import Outward, outward
 from broker.recording import recorder
+from broker.registered import Registry, registry_of
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
@@ -100,7 +101,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         ground = await _ground(settings, address, rooms)
         told = ground.key, settings.public_url or f"broker:{ground.broker}", now
         stamping = ground.tracing.stamped(stamp(*told)) if ground.tracing else stamp(*told)
-        out = await outward(settings, ground.policies, ground.store, stamping, asserts(*told), rooms)
+        out = await outward(settings, ground.registry.joined, ground.store, stamping, asserts(*told), rooms)
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
@@ -126,6 +127,7 @@ class _Ground:
     broker: str
     store: Store
     policies: PolicyFolder
+    registry: Registry
     key: SigningKey
     metrics: Metrics
     tracing: Tracing | None
@@ -166,6 +168,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
         broker,
         store,
         policies,
+        await registry_of(settings, store, policies, broker, rooms),
         key,
         metrics,
         spans,
@@ -183,7 +186,7 @@ async def _record(ground: _Ground) -> Record | None:
 
 
 def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: StillIn) -> _UseCases:
-    store, policies, settings = ground.store, ground.policies, ground.settings
+    store, policies, settings = ground.store, ground.registry.joined, ground.settings
     memory = Memory(store.credentials, settings.remember_rejections)
     brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
     desk = Desk(
@@ -250,7 +253,7 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
 
 
 async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) -> ASGIApp:
-    store, policies, settings = ground.store, ground.policies, ground.settings
+    store, policies, settings = ground.store, ground.registry.joined, ground.settings
 
     async def opening() -> Store:
         return store
@@ -262,7 +265,7 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) ->
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
-        problems=lambda: policies.problems, checkup=lambda: examined(settings, policies, opening), clock=now,
+        problems=lambda: policies.problems, checkup=lambda: examined(settings, ground.policies, opening), clock=now,
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
         forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,

@@ -13,6 +13,7 @@ from broker.doors import Identity
 from broker.gateway.app import Gateway
 from broker.operations import challenge
 from broker.outward import Outward
+from broker.registered import barred
 from broker.serving import hosts
 from broker.settings import Settings
 from broker.store.open import Store
@@ -39,5 +40,5 @@ async def agents_entrance(
         key=await store.keys.signing_key("sessions"), broker=broker,
         hosts=hosts(settings, address), hold=settings.hold.total_seconds(),
         body_limit=settings.body_limit, kept=settings.keep_answers, page=settings.public_url,
-        challenge=challenge(settings.public_url, settings.issuers),
+        challenge=challenge(settings.public_url, settings.issuers), barred=barred(out.servers, store.clock),
     )  # fmt: skip

@@ -20,6 +20,10 @@ BrokerError
 ├── PolicyInvalid          the policy folder can't be used; carries every problem
 ├── ConfigInvalid          a setting or file of the operator is wrong
 ├── TooMany                a limit of the broker is reached
+├── RegistryError
+│   ├── NotEnrolled        no such server or version in the registry
+│   ├── EnrolmentRefused   a server.json that can't be enrolled; carries every problem
+│   └── ShownAnother       what is confirmed is no longer what was shown
 ├── ChannelError
 │   ├── ChannelBusy        asked to wait; carries how long
 │   ├── ChannelAway        not reached, or no sure answer: it may have been carried out
@@ -147,6 +151,28 @@ class ConfigInvalid(BrokerError):
 
 class TooMany(BrokerError):
     code = "too_many"
+
+
+class RegistryError(BrokerError):
+    code = "registry_error"
+
+
+class NotEnrolled(RegistryError):
+    code = "not_enrolled"
+
+
+class EnrolmentRefused(RegistryError):
+    """Carries `problems`: one sentence each."""
+
+    code = "enrolment_refused"
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems), problems=problems)
+        self.problems = problems
+
+
+class ShownAnother(RegistryError):
+    code = "shown_another"
 
 
 class ChannelError(BrokerError):

@@ -36,10 +36,11 @@ class AddressRefused(OSError):
 class Reach:
     """What is open beside the public addresses, by host: the networks that an operator's files list for an address.
 
-    An address whose host is written as a number, or as `localhost`, lists that host.
+    An address whose host is written as a number, or as `localhost`, lists that host. `always` is open to every host.
     """
 
-    def __init__(self, urls: Iterable[str] = (), networks: Sequence[str] = ()) -> None:
+    def __init__(self, urls: Iterable[str] = (), networks: Sequence[str] = (), always: Sequence[str] = ()) -> None:
+        self._always = networks_of(always)
         self._listed: dict[str, tuple[str, tuple[Network, ...]]] = {}
         for url in urls:
             self.open(url, networks)
@@ -52,7 +53,7 @@ class Reach:
     def permits(self, host: str, address: str) -> bool:
         """May a connection for `host` be made to `address`?"""
         ip = unwrapped(address)
-        if is_public(ip):
+        if is_public(ip) or any(ip in network for network in self._always):
             return True
         listed = (networks for name, networks in self._listed.values() if name == host.lower())
         return any(ip in network for networks in listed for network in networks)

@@ -10,13 +10,11 @@ from typing import Any
 
 from broker.approvals.ports import Query
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
-from broker.domain.servers import Server
-from broker.errors import PolicyInvalid
+from broker.joined import Joined
 from broker.registry.catalogue import Catalogue
 from broker.registry.pins import Pins
 from broker.registry.ports import Listing
 from broker.registry.voiding import Voiding
-from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.store.open import Store
 from broker.store.requests import Requests
@@ -35,45 +33,23 @@ from broker.upstream.ways import Ways
 class Outward:
     """Everything towards guarded servers. `tools.running()` keeps asking them."""
 
-    servers: Servers
+    servers: Joined
     tools: Catalogue
     pins: Pins
     ways: Ways
 
 
-class Servers:
-    """The catalogue, as far as the policy folder holds it: empty while there never was a good one."""
-
-    def __init__(self, policies: PolicyFolder) -> None:
-        self._policies = policies
-
-    def server(self, name: str) -> Server | None:
-        try:
-            return self._policies.current.servers.get(name)
-        except PolicyInvalid:
-            return None
-
-    def in_force(self, name: str) -> Server | None:
-        """As `server`, for those who call it. Raises `PolicyInvalid`: no policy is not the same as no such server."""
-        return self._policies.current.servers.get(name)
-
-    def names(self) -> Sequence[str]:
-        try:
-            return tuple(self._policies.current.servers)
-        except PolicyInvalid:
-            return ()
-
-
 async def outward(
-    settings: Settings, policies: PolicyFolder, store: Store, stamp: Stamp, asserts: Assert, rooms: AsyncExitStack
+    settings: Settings, servers: Joined, store: Store, stamp: Stamp, asserts: Assert, rooms: AsyncExitStack
 ) -> Outward:  # fmt: skip
     """Return the side towards servers; `rooms` closes it."""
-    servers, pins = Servers(policies), Pins(store.servers)
-    target = Directory(servers.server).target
+    pins, target = Pins(store.servers), Directory(servers.askable).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
     own = Credentials(asserts)
-    passing = HttpServers(target, credentials=own, connect_within=connect, silence=silence)
-    releasing = HttpServers(target, credentials=own, connect_within=connect, silence=silence, pooled=False)
+    passing = HttpServers(target, credentials=own, connect_within=connect, silence=silence, for_enrolled=settings.enrol_networks)
+    releasing = HttpServers(
+        target, credentials=own, connect_within=connect, silence=silence, pooled=False, for_enrolled=settings.enrol_networks
+    )
     stdio = StdioForwarder(servers.server, silence=settings.upstream_timeout, stamp=stamp)
     for http in (own, passing, releasing):
         rooms.push_async_callback(http.close)
@@ -93,7 +69,7 @@ async def outward(
     async def listed(listing: Listing) -> None:
         await voiding.listed(listing)
 
-    tools = Catalogue(servers, Prober(servers.server, peers, stdio.peer), pins, listed=listed)
+    tools = Catalogue(servers, Prober(servers.askable, peers, stdio.peer), pins, listed=listed)
     return Outward(servers, tools, pins, Ways(servers.server, bridge, stdio))
 
 

@@ -105,6 +105,11 @@ class Settings(BaseSettings):
     slack_by_email: bool = Field(False, description="know people in Slack by their e-mail address as well")
     slack_url: str = Field("https://slack.com/api/", description="address of Slack's Web API; another one is for tests")
     slack_answers: str = Field("hooks.slack.com", description="host that answers to clicks go to; another one is for tests")
+    review_groups: dict[Literal["security", "legal_privacy", "genai"], tuple[str, ...]] = Field(
+        {}, description="groups that review enrolled servers, by slot; a slot without a group can't be passed"
+    )
+    enrol_networks: tuple[str, ...] = Field((), description="private networks where enrolled servers may be, e.g. 10.0.0.0/8")
+    experiments_last: Duration = Field(timedelta(days=14), description="how long an enrolled experiment gets calls")
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
 

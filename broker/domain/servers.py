@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -54,15 +56,24 @@ class ToolFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     minutes_saved: float = 0.0
 
 
+# In `groups`: every caller whose credentials are good, and every tool that was accepted.
+EVERY = "*"
+
+
 class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     """One guarded server: either `url` or `command`. Secrets in `headers` and `env` are references (`env:NAME`, `file:PATH`,
     `command:PROGRAM`).
 
     `networks` are those beside the public ones in which its address may lie. `enrolled`: it came by the page or the API and not
-    out of an operator's file, so it reaches public addresses only and refers to no secret of the broker's machine.
+    out of an operator's file, so it reaches public addresses and those of `enrol_networks` only, and refers to no secret of the
+    broker's machine.
     `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
     sessions, so a release may go through the broker's own when the caller's is gone. `methods` are requests and
     notifications outside the protocol's own that may pass.
+
+    `groups` are those whose members may use it, each with its tools; None leaves it to the rules. `sign_in`: `person` means
+    that a person stands behind each call. No call goes there after `until`. `release` is the official name and version of an
+    enrolled server.
     """
 
     name: str
@@ -80,7 +91,22 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     stateless: bool = False
     methods: tuple[str, ...] = ()
     tools: dict[str, ToolFacts] = msgspec.field(default_factory=dict)
+    groups: dict[str, tuple[str, ...]] | None = None
+    sign_in: str = ""
+    until: datetime | None = None
+    release: str = ""
     where: str = ""
+
+    def admits(self, groups: Collection[str]) -> bool:
+        """May somebody of these groups use the server at all?"""
+        return self.groups is None or EVERY in self.groups or not self.groups.keys().isdisjoint(groups)
+
+    def grants(self, tool: str, groups: Collection[str]) -> bool:
+        """May somebody of these groups call this tool, as far as the server's groups say?"""
+        if self.groups is None:
+            return True
+        granted = (tools for group, tools in self.groups.items() if group == EVERY or group in groups)
+        return any(EVERY in tools or tool in tools for tools in granted)
 
 
 class Hints(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ import structlog
 
 from broker.domain.calls import Caller
 from broker.domain.servers import Server
-from broker.errors import BrokerError, Malformed, Unauthenticated, UnknownServer
+from broker.errors import BrokerError, Forbidden, Malformed, Unauthenticated, UnknownServer
 from broker.gateway.calls import Calls
 from broker.gateway.confirming import Confirming, is_asked
 from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, encoded, parsed
@@ -33,7 +33,7 @@ from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import Edit, tools_shown, with_our_tasks
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
-from broker.gateway.ports import Authenticate, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting
+from broker.gateway.ports import Authenticate, Barred, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting, admit_all
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
 from broker.gateway.streams import Sessions, listened
@@ -59,8 +59,9 @@ class Gateway:
         self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
-        kept: timedelta = timedelta(minutes=15), page: str = "",
+        kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
     ) -> None:  # fmt: skip
+        self._barred = barred
         self._authenticate = authenticate
         self._catalogue = catalogue
         self._judge = judge
@@ -134,6 +135,8 @@ class Gateway:
         server = self._catalogue(name)
         if server is None or not caller.may_use(name):
             raise UnknownServer("there is no such server")
+        if why := self._barred(server, caller):
+            raise Forbidden(why)
         return server
 
     def _session(self, head: Head, caller: Caller, server: Server) -> Session | None:

@@ -63,6 +63,15 @@ class Lines(Protocol):
 Catalogue = Callable[[str], Server | None]
 """The guarded server of that name, None where there is none."""
 
+Barred = Callable[[Server, Caller], str]
+"""Why this caller may not speak to this server at all, empty when it may. Asked at every request, so it must be quick."""
+
+
+def admit_all(server: Server, caller: Caller) -> str:
+    """Nobody is barred."""
+    return ""
+
+
 Schemas = Callable[[str, str], Awaitable[Mapping[str, Any] | None]]
 """The input schema of a server's tool as last probed, None where it is not known."""
 

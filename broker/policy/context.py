@@ -8,6 +8,7 @@ from typing import Any
 
 from broker.domain.calls import ToolCall
 from broker.domain.servers import Server, effective_hints
+from broker.policy.access import standing_of
 from broker.policy.model import Facts, Policy
 from broker.policy.rules import Counter, Match
 from broker.policy.ruleset import RuleSet, ruleset
@@ -109,5 +110,4 @@ class Context:
 
 
 def groups_of(policy: Policy, call: ToolCall) -> tuple[str, ...]:
-    """The caller's groups: those that its credentials name, else those of the directory."""
-    return call.caller.groups or (policy.people.groups_of(call.caller.user) if call.caller.user else ())
+    return standing_of(policy, call.caller)

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from broker.domain.people import Group, Person
-from broker.domain.servers import Authorization, Grant, Owner, Server, ToolFacts, Trust
+from broker.domain.servers import EVERY, Authorization, Grant, Owner, Server, ToolFacts, Trust
 from broker.policy.nodes import Place
 from broker.policy.scalars import Choice, Flag, Number, Text
 from broker.policy.shapes import Either, Field, Many, Read, Record, Table
@@ -21,6 +21,9 @@ _SERVER_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 _TOOL_NAME = r"[^\s\[\]{}*?]{1,128}"
 _VARIABLE = r"[A-Za-z_][A-Za-z0-9_]*"
 _HEADER = r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}"
+
+_GROUP_NAME = r"\*|[^\s\[\]{}*?]{1,128}"
+_GROUP_NAMES = Many(Text("a group's name, or *", _GROUP_NAME), may_be_empty=True)
 
 _PERSON = Record(
     "a person",
@@ -82,6 +85,11 @@ _SERVER = Record(
         "stateless": Field(Flag(), "the server keeps nothing in its sessions"),
         "methods": Field(Many(Text("a method", r"[A-Za-z0-9_$./-]{1,128}")), "its own methods, beside MCP's, that may pass"),
         "tools": Field(Table(_TOOL, _TOOL_NAME, "a tool's name"), "its tools and what is known of them"),
+        "groups": Field(
+            Either(Table(Many(Text("a tool's name", rf"\*|{_TOOL_NAME}")), _GROUP_NAME, "a group's name, or *"), _GROUP_NAMES),
+            "who may use it: groups, each with its tools if it is a table; `*` is everybody, or every tool",
+        ),
+        "sign_in": Field(Choice(("any", "person")), "person: somebody has to stand behind each call"),
     },
 )  # fmt: skip
 
@@ -112,7 +120,7 @@ def server(name: str, read: Read, sheet: Sheet) -> Any:
     values = dict(read.values)
     for key in ("env", "headers"):
         values[key] = values[key].values if key in values else {}
-    tools = values.pop("tools", None)
+    tools, groups = values.pop("tools", None), values.pop("groups", None)
     owner = values.pop("owner", None)
     auth = values.pop("auth", None)
     return Server(
@@ -120,9 +128,16 @@ def server(name: str, read: Read, sheet: Sheet) -> Any:
         **{**values, "trust": Trust(values.get("trust", Trust.UNTRUSTED))},
         owner=Owner(**owner.values) if owner else Owner(),
         auth=Authorization(**{**auth.values, "grant": Grant(auth.get("grant", Grant.CLIENT_CREDENTIALS))}) if auth else None,
+        groups=_groups(groups),
         tools={tool: ToolFacts(**facts.values) for tool, facts in tools.values.items()} if tools else {},
         where=f"{sheet.document.file}:{read.node.place.line}",
     )
+
+
+def _groups(read: Read | tuple[str, ...] | None) -> dict[str, tuple[str, ...]] | None:
+    if read is None:
+        return None
+    return dict.fromkeys(read, (EVERY,)) if isinstance(read, tuple) else {name: tuple(read.values[name]) for name in read.values}
 
 
 def _one_way_in(name: str, read: Read, sheet: Sheet) -> bool:

@@ -11,6 +11,7 @@ import msgspec
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
 from broker.domain.servers import Hints, ToolDefinition
+from broker.policy.access import refusal, standing_of
 from broker.policy.arguments import unfit
 from broker.policy.asking import Asked, asked
 from broker.policy.context import Context
@@ -35,25 +36,31 @@ def evaluate(policy: Policy, call: ToolCall, facts: Facts) -> Decision:
 
 def decide(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None = None) -> Decision:
     """`evaluate`, with the caller's groups given: what credentials and directory say is left aside."""
-    refused = _refused_unseen(policy, call, facts)
+    refused = _refused_unseen(policy, call, facts, groups)
     if refused is not None:
         return Deny(policy=policy.digest, rules=(refused.rule,), reasons=(refused,))
     context = Context(policy, call, facts, policy.servers[call.server], groups)
     return Judgement(context, context.rules.candidates(call.server, call.tool)).decision()
 
 
-def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts) -> Reason | None:
+def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None) -> Reason | None:
     """Why the call is denied before any rule is asked."""
     told = unfit(call.params.get("arguments", {})) or misfit(facts.definition, call.arguments)
     if told:
         return Reason("arguments", told)
-    return closed(policy, call.server, call.tool, call.caller)
+    return closed(policy, call.server, call.tool, call.caller, groups, facts.now)
 
 
-def closed(policy: Policy, server: str, tool: str, caller: Caller) -> Reason | None:
-    """Why every call of a tool is denied before any rule is asked, whatever its arguments."""
-    if server not in policy.servers:
+def closed(
+    policy: Policy, server: str, tool: str, caller: Caller, groups: tuple[str, ...] | None = None, now: datetime | None = None
+) -> Reason | None:  # fmt: skip
+    """Why every call of a tool is denied before any rule is asked, whatever its arguments. `groups` None: the caller's own."""
+    found = policy.servers.get(server)
+    if found is None:
         return _UNKNOWN_SERVER
+    groups = standing_of(policy, caller) if groups is None else groups
+    if (refused := refusal(found, caller, groups, tool=tool, now=now)) is not None:
+        return refused
     return _SERVICE_ALONE if barred(policy, server, tool, caller) else None
 
 
@@ -140,7 +147,7 @@ class Judgement:
 
 def trace(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None = None) -> tuple[Asked, ...]:
     """Return what came of every rule about this tool, also of those that could no longer win; nothing if none was asked."""
-    if _refused_unseen(policy, call, facts) is not None:
+    if _refused_unseen(policy, call, facts, groups) is not None:
         return ()
     context = Context(policy, call, facts, policy.servers[call.server], groups)
     found = context.rules.candidates(call.server, call.tool)
@@ -171,7 +178,7 @@ def shows(
     rules = ruleset(policy)
     if found is None or (not known and rules.defaults.unknown_tool is Effect.DENY):
         return False
-    if barred(policy, server, tool, caller):
+    if barred(policy, server, tool, caller) or refusal(found, caller, standing_of(policy, caller), tool=tool) is not None:
         return False
     call = ToolCall(server, tool, {}, caller)
     context = Context(policy, call, Facts(now=_NEVER, known=known, definition=definition), found)

@@ -1,6 +1,7 @@
 """The catalogue of tools: what each server offers, as last asked, and which of it is known. Implements `Tools` of approvals.
 
 A tool is known if it was accepted (pinned) and still is as it was then, or, where nobody pinned it, if the operator lists it.
+(An enrolled server has no operator: what it offers is known by its pins alone.)
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ class Catalogue:
             offer = await self._asking.get(server)
         pinned = await self._pin(server, tool, fresh=fresh)
         found = offer.tools.get(tool)
-        known = (found is not None and found.digest == pinned) if pinned else tool in entry.tools
+        known = (found is not None and found.digest == pinned) if pinned else (tool in entry.tools and not entry.enrolled)
         return SeenTool(known, found.definition if found else None)
 
     async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:

@@ -58,6 +58,28 @@ class Shelf(Protocol):
     async def all(self) -> dict[str, bytes]: ...
 
 
+class Held(msgspec.Struct, frozen=True):
+    """Every record of the registry as it was at one moment; `at` is the stamp of the next write, later than all before it."""
+
+    count: int
+    at: datetime
+    records: dict[str, bytes]
+
+
+class Ledger(Protocol):
+    """The records of enrolled servers, in the store. Each method raises `StoreUnavailable`."""
+
+    async def count(self) -> int:
+        """How many writes there were: another number is another state."""
+        ...
+
+    async def read(self) -> Held: ...
+
+    async def write(self, name: str, record: bytes, held: Held, event: Event | None, notice: tuple[str, bytes] | None) -> bool:
+        """Write one record on top of what was read, in one step with its audit event. False when somebody was faster."""
+        ...
+
+
 class Pending(Protocol):
     """The requests that a changed tool may end."""
 

@@ -176,6 +176,26 @@ def shelf(name: str) -> str:
     return _in(0, "shelf", name)
 
 
+def enrolled() -> str:
+    """Hash: official name to record of every server that the registry knows."""
+    return _in(0, "enrolled")
+
+
+def enrolled_head() -> str:
+    """Hash: n, how many writes `enrolled` had; at, the stamp of the last."""
+    return _in(0, "enrolled", "head")
+
+
+def enrolled_notices() -> str:
+    """Hash: what the tracker has to be told of yet."""
+    return _in(0, "enrolled", "notices")
+
+
+def pulses(server: str) -> str:
+    """List: how a server answered, the newest first, trimmed."""
+    return _in(0, "pulses", server)
+
+
 def lease(name: str) -> str:
     """String with a time to live: who holds a lease."""
     return _in(0, "lease", name)

@@ -25,6 +25,7 @@ from broker.store.durability import Durability
 from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
+from broker.store.ledger import RecordLedger
 from broker.store.outbox import TAKEOVER, StreamOutbox
 from broker.store.presence import Presence
 from broker.store.recordings import Recordings
@@ -51,6 +52,7 @@ class Store:
     credentials: HashedCredentials
     keys: SigningKeys
     servers: Shelf
+    enrolled: RecordLedger
     probes: Shelf
     stops: Shelf
     seals: SealHead
@@ -104,6 +106,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             credentials=HashedCredentials(commands),
             keys=SigningKeys(commands),
             servers=Shelf(commands, "servers"),
+            enrolled=RecordLedger(commands),
             probes=Shelf(commands, "probes"),
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),

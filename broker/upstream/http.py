@@ -5,7 +5,7 @@ A caller's credentials never get here; what the catalogue says about a server's 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import aiohttp
@@ -110,15 +110,17 @@ class HttpServers:
 
     `pooled` connections carry what passes through; a release takes a fresh one, since on an idle connection that is just
     being closed nobody could tell whether the call was read. Without `credentials`, those of the targets are not asked for.
+    `for_enrolled` are the networks that the operator opens to enrolled servers, beside the public addresses.
     """
 
     def __init__(
         self, targets: Targets, *, credentials: Credentials | None = None, connect_within: float = 5.0, silence: float = 300.0,
-        pooled: bool = True,
+        pooled: bool = True, for_enrolled: Sequence[str] = (),
     ) -> None:  # fmt: skip
         self._targets = targets
         self._credentials = credentials
         self._pooled = pooled
+        self._for_enrolled = for_enrolled
         self._within = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=silence)
         self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=None)
         self._session: aiohttp.ClientSession | None = None
@@ -187,11 +189,12 @@ class HttpServers:
     def _open(self, enrolled: bool) -> aiohttp.ClientSession:
         """The client, made at first use: it belongs to the loop that runs then.
 
-        Servers that were enrolled have one of their own, to which no private address is open and no connection either.
+        Servers that were enrolled have one of their own: no private address is open to it but those of `for_enrolled`, whatever
+        their address says, and no connection of the others.
         """
         if enrolled:
             if self._enrolled is None:
-                self._enrolled = self._client(Reach())
+                self._enrolled = self._client(Reach(always=self._for_enrolled))
             return self._enrolled
         if self._session is None:
             self._session = self._client(self._reach)

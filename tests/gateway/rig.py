@@ -30,6 +30,7 @@ from broker.gateway.listener import bounded
 from broker.gateway.voices import USUAL_PACE, Pace
 from broker.policy.load import load
 from broker.policy.model import Policy
+from broker.registered import barred
 from broker.store import keys
 from broker.store.open import Store
 from broker.upstream.http import HttpServers, Target
@@ -103,6 +104,7 @@ class Rig:
             authenticate=authenticate, catalogue=self.server, judge=self.guard,
             desk=self.desk, lines=self.releaser, forwarder=self.through, schemas=self.tools.schema, clock=clock,
             key=self.key, broker=self.broker, page=PAGE, hosts=("127.0.0.1", "localhost"), hold=self.hold, pace=self.pace,
+            barred=barred(self.policies, clock),
         )  # fmt: skip
 
     def target(self, name: str) -> Target:

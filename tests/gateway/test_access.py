@@ -7,7 +7,7 @@ import httpx2
 import pytest
 
 from tests.fakes.scripted import Upstream
-from tests.gateway.rig import Rig
+from tests.gateway.rig import PEOPLE, Rig
 from tests.gateway.wire import ACCEPT, begun, call, legacy, modern, post, request
 
 
@@ -30,6 +30,29 @@ async def test_a_server_that_is_not_there_and_one_that_is_not_for_this_caller_re
     foreign = await post(http, scripted.mcp("scripted"), call(), authorization="Bearer narrow")
     assert (unknown.status_code, unknown.text) == (404, foreign.text)
     assert upstream.seen == []
+
+
+async def test_a_server_for_some_groups_is_closed_to_others_at_every_request_and_nothing_reaches_it(
+    scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient
+) -> None:
+    url, servers = scripted.mcp("scripted"), scripted.policies.folder / "servers.yaml"
+    session = await begun(http, url)
+    upstream.seen.clear()
+    narrowed = servers.read_text().replace("tools: {", "groups: [finance], tools: {")
+    scripted.policies.write(servers=narrowed)  # a session that was begun before helps nobody
+    for message in (modern("server/discover"), modern("tools/list"), call(), modern("resources/list")):
+        refused = await post(http, url, message)
+        assert (refused.status_code, refused.json()["error"]["message"]) == (403, "the server is for members of finance")
+    for answer in (
+        await legacy(http, url, request("tools/list"), session),
+        await http.get(url, headers={"authorization": "Bearer alice", "accept": "text/event-stream"}),
+        await http.delete(url, headers={"authorization": "Bearer alice", "mcp-session-id": session}),
+    ):
+        assert answer.status_code == 403
+    assert upstream.seen == []
+    people = f"{PEOPLE.replace('finance: [', 'finance: [alice@example.com, ')}"
+    scripted.policies.write(people=people)
+    assert (await post(http, url, call())).status_code == 200
 
 
 @pytest.mark.parametrize(

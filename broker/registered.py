@@ -1,0 +1,83 @@
+"""The registry, wired: enrolled servers beside those of servers.yaml, who may move them, and who may use them."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import datetime
+
+from broker.approvals.ports import PolicySource
+from broker.domain.calls import Caller
+from broker.domain.servers import Server
+from broker.domain.terms import Slot
+from broker.errors import PolicyInvalid
+from broker.joined import Joined
+from broker.outgoing import Reach
+from broker.policy.access import refusal, standing_of
+from broker.registry.enrolling import Enrolling, House
+from broker.registry.roster import Roster
+from broker.reload import PolicyFolder
+from broker.settings import Settings
+from broker.store.open import Store
+
+# Seconds that a name may take to be resolved when a server is enrolled.
+RESOLVED_WITHIN = 5.0
+
+
+@dataclass(frozen=True)
+class Registry:
+    """`joined` is the one catalogue; `enrolling` moves what is enrolled."""
+
+    joined: Joined
+    roster: Roster
+    enrolling: Enrolling
+
+
+async def registry_of(
+    settings: Settings, store: Store, folder: PolicyFolder, broker: str, rooms: AsyncExitStack
+) -> Registry:  # fmt: skip
+    """Open the registry; `rooms` closes it. Raises `ConfigInvalid`, `StoreUnavailable`."""
+    roster = Roster(store.enrolled, clock=store.clock)
+    await rooms.enter_async_context(roster.running())
+    joined = Joined(folder, roster)
+    enrolling = Enrolling(
+        store.enrolled, roster, house_of(settings), declared=joined.declared, resolve=resolve, broker=broker
+    )  # fmt: skip
+    return Registry(joined, roster, enrolling)
+
+
+def house_of(settings: Settings) -> House:
+    """What the settings say about enrolling. Raises `ConfigInvalid`."""
+    reach = Reach(always=settings.enrol_networks)
+    reviewers = {Slot(slot): groups for slot, groups in settings.review_groups.items()}
+    return House(lambda address: reach.permits("", address), reviewers, settings.experiments_last)
+
+
+def barred(policies: PolicySource, clock: Callable[[], datetime]) -> Callable[[Server, Caller], str]:
+    """Return what the gateway asks at every request: the same function that denies calls, on what is in memory."""
+
+    def why(server: Server, caller: Caller) -> str:
+        if server.groups is None and not server.sign_in and server.until is None:
+            return ""
+        try:
+            groups = standing_of(policies.current, caller)
+        except PolicyInvalid:
+            return "the broker has no valid policy"
+        refused = refusal(server, caller, groups, now=clock())
+        return refused.text if refused else ""
+
+    return why
+
+
+async def resolve(host: str) -> Sequence[str]:
+    """Return every address of a host, none where it has none or nobody answers in time."""
+    loop = asyncio.get_running_loop()
+    try:
+        async with asyncio.timeout(RESOLVED_WITHIN):
+            found = await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError, TimeoutError):
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))

@@ -1,0 +1,119 @@
+"""The enrolled servers as this broker knows them: all in memory, read again as soon as the count of writes has moved.
+
+Whoever asks on the road of a call never waits. What can't be known fresh enough is not there: no call goes to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+
+import anyio
+import msgspec
+import structlog
+
+from broker.domain.enrolment import Enrolment
+from broker.domain.servers import Server
+from broker.errors import StoreUnavailable
+from broker.registry.ports import Held, Ledger
+
+log = structlog.get_logger()
+
+# Seconds between two looks, and how long the last look counts.
+LOOK = 0.4
+FRESH = timedelta(seconds=5)
+
+encode_enrolment = msgspec.json.Encoder().encode
+decode_enrolment = msgspec.json.Decoder(Enrolment).decode
+
+_NOBODY: dict[str, Server] = {}
+
+
+class Roster:
+    """`servers()` is what calls may go to, `enrolments` everything. `clock` is the store's."""
+
+    def __init__(self, ledger: Ledger, *, clock: Callable[[], datetime], fresh: timedelta = FRESH) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._fresh = fresh
+        self._count = -1
+        self._looked: datetime | None = None
+        self.enrolments: Mapping[str, Enrolment] = {}
+        self._servers: dict[str, Server] = _NOBODY
+        self._candidates: dict[str, Server] = {}
+        self._over: datetime | None = None
+
+    @property
+    def known(self) -> bool:
+        """Was the store read a moment ago?"""
+        return self._looked is not None and self._clock() - self._looked < self._fresh
+
+    def servers(self) -> Mapping[str, Server]:
+        """The enrolled servers that calls may go to, by local name. The same object until something changes."""
+        if not self._servers:
+            return _NOBODY
+        now = self._clock()
+        if self._looked is None or now - self._looked >= self._fresh:
+            return _NOBODY
+        if self._over is not None and now >= self._over:
+            self._route(now)
+        return self._servers
+
+    def candidate(self, name: str) -> Server | None:
+        """What a review looks at, under the name that `Enrolment.candidate` gives it."""
+        return self._candidates.get(name)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Follow the store while this is open; the first look is over when it opens."""
+        await self.look()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._forever)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+    async def look(self) -> None:
+        """Read what was written since the last look. Raises `StoreUnavailable`."""
+        began = self._clock()
+        if await self._ledger.count() != self._count:
+            self.take(await self._ledger.read())
+        self._looked = began
+
+    def take(self, held: Held) -> None:
+        """Take over everything as it was read."""
+        self.enrolments = {name: enrolment for name, enrolment in decoded(held).items() if enrolment is not None}
+        found = (enrolment.candidate() for enrolment in self.enrolments.values())
+        self._candidates = {server.name: server for server in found if server is not None}
+        self._count = held.count
+        self._route(self._clock())
+
+    def _route(self, now: datetime) -> None:
+        found = [server for enrolment in self.enrolments.values() if (server := enrolment.server()) is not None]
+        live = {server.name: server for server in found if server.until is None or server.until > now}
+        self._over = min((server.until for server in live.values() if server.until is not None), default=None)
+        self._servers = live or _NOBODY
+
+    async def _forever(self) -> None:
+        while True:
+            await anyio.sleep(LOOK)
+            try:
+                await self.look()
+            except StoreUnavailable:
+                continue
+            except Exception:
+                log.exception("registry.unread")
+
+
+def decoded(held: Held) -> dict[str, Enrolment | None]:
+    """Return every record; None for one that this broker can't read: a newer one wrote it, and no call goes there."""
+    found: dict[str, Enrolment | None] = {}
+    for name, record in held.records.items():
+        try:
+            found[name] = decode_enrolment(record)
+        except msgspec.DecodeError as error:
+            log.error("registry.record_unreadable", name=name, error=type(error).__name__)
+            found[name] = None
+    return found
