@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,16 +30,14 @@ from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
 from broker.checkup import examined
 from broker.data_keys import data_keys
-from broker.domain.requests import RequestState
 from broker.doors import Identity, identity_of
 from broker.entrance import Agents, agents_entrance
-from broker.errors import PolicyInvalid, StoreUnavailable
 from broker.foresight import forecaster
 from broker.gateway.app import Gateway
 from broker.inward import OutsideGroups, inward
 from broker.logs import journey
 from broker.metrics import Metrics
-from broker.operations import RESOURCE, Operations
+from broker.operations import RESOURCE, Operations, readiness, scraped
 from broker.outward import Outward, outward
 from broker.recording import recorder
 from broker.registered import Registry, registry_of
@@ -204,28 +202,9 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
 
 
 def _operations(ground: _Ground) -> Operations:
-    store, policies = ground.store, ground.policies
-
-    async def unready() -> list[str]:
-        why = ["the broker is stopping"] if ground.stopping.is_set() else []
-        why += [] if store.health.up else ["the store does not answer"]
-        try:
-            policies.current  # noqa: B018 - asked for what it raises
-        except PolicyInvalid:
-            why.append("there is no good policy")
-        if ground.agreement.missing:
-            why.append(f"other brokers run the policy {ground.agreement.missing}, which is not on this one")
-        return why
-
-    async def metrics() -> bytes:
-        pending, dead = None, None
-        with suppress(StoreUnavailable):
-            pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
-        return ground.metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
-
     return Operations(
-        unready=unready,
-        metrics=metrics,
+        unready=readiness(ground.store, ground.policies, ground.agreement, ground.stopping),
+        metrics=scraped(ground.metrics, ground.store, ground.policies),
         jwks={"keys": [ground.key.public()]},
         base=ground.settings.public_url,
         issuers=ground.settings.issuers,

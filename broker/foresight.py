@@ -8,12 +8,12 @@ from datetime import datetime
 from broker.approvals.brakes import Brakes
 from broker.approvals.forecast import Forecaster
 from broker.approvals.stops import Stops
+from broker.joined import Joined
 from broker.outward import Outward
-from broker.reload import PolicyFolder
 from broker.store.open import Store
 
 
-def forecaster(policies: PolicyFolder, out: Outward, store: Store, stops: Stops, clock: Callable[[], datetime]) -> Forecaster:
+def forecaster(policies: Joined, out: Outward, store: Store, stops: Stops, clock: Callable[[], datetime]) -> Forecaster:
     """Return the forecaster of this broker."""
 
     async def offered(server: str) -> Sequence[str]:

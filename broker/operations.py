@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
+from broker.agreement import Agreement
+from broker.domain.requests import RequestState
+from broker.errors import PolicyInvalid, StoreUnavailable
+from broker.metrics import Metrics
+from broker.reload import PolicyFolder
 from broker.serving import Receive, Scope, Send
+from broker.store.open import Store
 
 RESOURCE = "/.well-known/oauth-protected-resource"
 
@@ -56,6 +64,37 @@ class Operations:
             "resource_name": "approval broker",
         }
         return msgspec.json.encode(told)
+
+
+def readiness(
+    store: Store, policies: PolicyFolder, agreement: Agreement, stopping: asyncio.Event
+) -> Callable[[], Awaitable[list[str]]]:
+    """Return what says why a broker must not be sent calls."""
+
+    async def unready() -> list[str]:
+        why = ["the broker is stopping"] if stopping.is_set() else []
+        why += [] if store.health.up else ["the store does not answer"]
+        try:
+            policies.current  # noqa: B018 - asked for what it raises
+        except PolicyInvalid:
+            why.append("there is no good policy")
+        if agreement.missing:
+            why.append(f"other brokers run the policy {agreement.missing}, which is not on this one")
+        return why
+
+    return unready
+
+
+def scraped(metrics: Metrics, store: Store, policies: PolicyFolder) -> Callable[[], Awaitable[bytes]]:
+    """Return what `/metrics` is made of, at the moment that it is asked for."""
+
+    async def text() -> bytes:
+        pending, dead = None, None
+        with suppress(StoreUnavailable):
+            pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
+        return metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
+
+    return text
 
 
 def challenge(base: str, issuers: Sequence[str]) -> str:

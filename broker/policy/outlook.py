@@ -28,7 +28,7 @@ class Outlook(msgspec.Struct, frozen=True):
 
 def outlook(policy: Policy, call: ToolCall, facts: Facts) -> Outlook:
     """Return what may come of the tool and caller of `call`; its arguments are not looked at."""
-    why = closed(policy, call.server, call.tool, call.caller)
+    why = closed(policy, call.server, call.tool, call.caller, now=facts.now)
     if why is not None:
         return _settled(Deny(policy=policy.digest, rules=(why.rule,), reasons=(why,)))
     context = Context(policy, msgspec.structs.replace(call, params={"name": call.tool}), facts, policy.servers[call.server])
