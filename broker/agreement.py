@@ -7,14 +7,11 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Protocol
 
-import anyio
 import msgspec
-import structlog
 
-from broker.errors import PolicyInvalid, StoreUnavailable
+from broker.errors import PolicyInvalid
 from broker.reload import PolicyFolder
-
-log = structlog.get_logger()
+from broker.rounds import Chore, repeating
 
 EVERY = 1.0
 NAME = "policy"
@@ -74,12 +71,8 @@ class Agreement:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        async with repeating(Chore("agreement", self.look, EVERY)):
+            yield
 
     async def look(self) -> None:
         """Say what changed here, and hear what is agreed. Raises `StoreUnavailable`."""
@@ -105,13 +98,3 @@ class Agreement:
             return self._policies.current.digest
         except PolicyInvalid:
             return ""
-
-    async def _forever(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailable:
-                log.debug("agreement.waits", code="store_unavailable")
-            except Exception:
-                log.exception("agreement.failed")
-            await anyio.sleep(EVERY)

@@ -11,6 +11,7 @@ import structlog
 
 from broker.approvals.ports import Channel, Delivery, Outbox, RequestStore
 from broker.errors import StoreUnavailable, UnknownRequest
+from broker.rounds import Chore, repeating
 
 log = structlog.get_logger()
 
@@ -28,22 +29,8 @@ class Courier:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
-
-    async def _forever(self) -> None:
-        while True:
-            try:
-                await self.round()
-            except StoreUnavailable:
-                await anyio.sleep(WAIT)
-            except Exception:
-                log.exception("courier.failed")
-                await anyio.sleep(WAIT)
+        async with repeating(Chore("courier", self.round, 0.0, after_failure=WAIT)):
+            yield
 
     async def round(self) -> int:
         """Deliver what lies in the outbox now, waiting a little for the first entry. Returns how many there were."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
-import anyio
-import structlog
-
 from broker.approvals.ports import RequestStore
 from broker.domain.requests import ApprovalRequest, Change, RequestState
-from broker.errors import RequestError, StoreUnavailable, WrongMove
-
-log = structlog.get_logger()
+from broker.errors import RequestError, WrongMove
+from broker.rounds import Chore, repeating
 
 SWEEP = 0.25
 TIDY = 60.0
@@ -29,13 +25,8 @@ class Janitor:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever, self.sweep, SWEEP)
-            tasks.start_soon(self._forever, self.tidy, TIDY)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        async with repeating(Chore("janitor.sweep", self.sweep, SWEEP), Chore("janitor.tidy", self.tidy, TIDY)):
+            yield
 
     async def sweep(self) -> None:
         """Move every request whose time has come, by the store's clock."""
@@ -47,16 +38,6 @@ class Janitor:
         """Delete ended requests that are older than retention says."""
         while await self._requests.forget(self._clock() - self._keep, limit=500):
             pass
-
-    async def _forever(self, work: Callable[[], Awaitable[None]], every: float) -> None:
-        while True:
-            try:
-                await work()
-            except StoreUnavailable:
-                log.warning("janitor.waits", code="store_unavailable")
-            except Exception:
-                log.exception("janitor.failed")
-            await anyio.sleep(every)
 
 
 def due_move(request: ApprovalRequest, now: datetime) -> Change:

@@ -7,13 +7,9 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Protocol
 
-import anyio
 import msgspec
-import structlog
 
-from broker.errors import StoreUnavailable
-
-log = structlog.get_logger()
+from broker.rounds import Chore, repeating
 
 # Every broker looks this often, so a stop holds everywhere within a second.
 LOOK = 0.4
@@ -54,12 +50,8 @@ class Stops:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         await self.look()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        async with repeating(Chore("stops", self.look, LOOK)):
+            yield
 
     def of(self, agent: str) -> Stop | None:
         """Return the stop that holds for an agent, None when it may act."""
@@ -82,13 +74,3 @@ class Stops:
     async def look(self) -> None:
         """Read the board. Raises `StoreUnavailable`."""
         self._known = {name: _decode(value) for name, value in (await self._board.all()).items()}
-
-    async def _forever(self) -> None:
-        while True:
-            await anyio.sleep(LOOK)
-            try:
-                await self.look()
-            except StoreUnavailable:
-                continue
-            except Exception:
-                log.exception("stops.failed")

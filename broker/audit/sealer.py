@@ -15,7 +15,7 @@ from broker.audit.chain import GENESIS, Batch, Seal, head_of
 from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
-from broker.errors import StoreUnavailable
+from broker.rounds import Chore, repeating
 
 log = structlog.get_logger()
 
@@ -50,28 +50,15 @@ class Sealer:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        chore = Chore("sealer", self._drained, EVERY)
+        async with repeating(chore):
+            yield
         with anyio.move_on_after(2, shield=True):
-            await self._quietly()
+            await chore.round()
 
-    async def _forever(self) -> None:
-        while True:
-            await self._quietly()
-            await anyio.sleep(EVERY)
-
-    async def _quietly(self) -> None:
-        try:
-            while await self.round() == BATCH:
-                pass
-        except StoreUnavailable:
-            log.warning("sealer.waits", code="store_unavailable")
-        except Exception:
-            log.exception("sealer.failed")
+    async def _drained(self) -> None:
+        while await self.round() == BATCH:
+            pass
 
     async def round(self) -> int:
         """Seal what is new, if this broker holds the lease. Returns how many events."""

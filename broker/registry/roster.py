@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
-import anyio
 import msgspec
 import structlog
 
 from broker.domain.enrolment import Enrolment
 from broker.domain.servers import Server
-from broker.errors import StoreUnavailable
 from broker.registry.ports import Held, Ledger
+from broker.rounds import Chore, repeating
 
 log = structlog.get_logger()
 
@@ -68,12 +67,8 @@ class Roster:
     async def running(self) -> AsyncIterator[None]:
         """Follow the store while this is open; the first look is over when it opens."""
         await self.look()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        async with repeating(Chore("roster", self.look, LOOK)):
+            yield
 
     async def look(self) -> None:
         """Read what was written since the last look. Raises `StoreUnavailable`."""
@@ -95,16 +90,6 @@ class Roster:
         live = {server.name: server for server in found if server.until is None or server.until > now}
         self._over = min((server.until for server in live.values() if server.until is not None), default=None)
         self._servers = live or _NOBODY
-
-    async def _forever(self) -> None:
-        while True:
-            await anyio.sleep(LOOK)
-            try:
-                await self.look()
-            except StoreUnavailable:
-                continue
-            except Exception:
-                log.exception("registry.unread")
 
 
 def decoded(held: Held) -> dict[str, Enrolment | None]:

@@ -7,13 +7,10 @@ from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import anyio
-import structlog
 
 from broker.channels.web.archivist import Audit
-from broker.errors import StoreUnavailable
 from broker.insights.figures import Figures, Tally
-
-log = structlog.get_logger()
+from broker.rounds import Chore, repeating
 
 WINDOW = timedelta(days=30)
 BATCH = 500
@@ -37,22 +34,8 @@ class Bookkeeper:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
-
-    async def _forever(self) -> None:
-        while True:
-            try:
-                await self.catch_up()
-            except StoreUnavailable:
-                pass
-            except Exception:
-                log.exception("bookkeeper.failed")
-            await anyio.sleep(PAUSE)
+        async with repeating(Chore("bookkeeper", self.catch_up, PAUSE)):
+            yield
 
     async def catch_up(self) -> None:
         """Count what is new; from the beginning of the window where it has moved on."""

@@ -5,13 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import anyio
-import structlog
-
 from broker.channels.web.ports import Vitals
-from broker.errors import StoreUnavailable
-
-log = structlog.get_logger()
+from broker.rounds import Chore, repeating
 
 EVERY = 5.0
 
@@ -25,12 +20,8 @@ class Watchman:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._forever)
-            try:
-                yield
-            finally:
-                tasks.cancel_scope.cancel()
+        async with repeating(Chore("watchman", self.look, EVERY)):
+            yield
 
     async def look(self) -> None:
         """Raises `StoreUnavailable`."""
@@ -38,13 +29,3 @@ class Watchman:
             f"{channel}: {count} {'card' if count == 1 else 'cards'} not delivered since {since:%H:%M} UTC"
             for channel, count, since in await self._vitals.undelivered()
         )
-
-    async def _forever(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except StoreUnavailable:
-                pass  # the banner says so by itself
-            except Exception:
-                log.exception("watchman.failed")
-            await anyio.sleep(EVERY)
