@@ -52,6 +52,7 @@ from broker.tracing import Tracing, all_of, tracing
 from broker.versions import Versions
 from broker.vitals import Vitals
 
+OPEN_LOOPBACK = "Any program on this machine may call the servers without a token. Unset open_loopback to end that."
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
 
 
@@ -248,6 +249,7 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) ->
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
         forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,
+        warning=OPEN_LOOPBACK if settings.open_loopback else "",
     )  # fmt: skip
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())

@@ -13,6 +13,7 @@ from broker.identity.issuers import Issuer
 from broker.identity.oidc import Oidc, Provider
 from broker.identity.passkeys import Passkeys
 from broker.identity.people import PersonTokens, SignInLinks
+from broker.identity.proxies import TrustedProxies
 from broker.identity.sessions import Sessions
 from broker.settings import Settings
 from broker.store.open import Store
@@ -46,7 +47,12 @@ def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime])
         Sessions(kept, clock=clock),
         Passkeys(kept, clock=clock),
         Oidc(_providers(settings), kept, clock=clock),
-        Callers(agents, AccessTokens(issuers, base=settings.public_url, clock=clock)),
+        Callers(
+            agents,
+            AccessTokens(issuers, base=settings.public_url, clock=clock),
+            TrustedProxies(settings.trusted_proxies),
+            open_loopback=settings.open_loopback,
+        ),
     )
 
 

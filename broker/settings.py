@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -29,6 +30,14 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
 
 
+def _network(value: str) -> str:
+    """A network in CIDR notation; a single address is one of its own."""
+    return str(ip_network(value))
+
+
+Network = Annotated[str, AfterValidator(_network)]
+
+
 class TokenIssuer(BaseModel):
     """One outside issuer of access tokens for agents, as `oauth_issuers` lists it."""
 
@@ -42,6 +51,8 @@ class TokenIssuer(BaseModel):
     workloads: bool = False
     surface_claim: str = ""
     conversation_claim: str = ""
+    trust_domain: str = ""
+    jwks_file: Path | None = None
 
 
 class SignInProvider(BaseModel):
@@ -72,6 +83,12 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
     redis_bin: str = Field("", description="server binary for the embedded store, if not the bundled one")
     oauth_issuers: tuple[TokenIssuer, ...] = Field((), description="issuers of access tokens for agents, beside our own")
+    trusted_proxies: tuple[Network, ...] = Field(
+        (), description="networks of proxies whose X-Forwarded-User, -Groups and -Client-Cert say who calls, e.g. 10.1.2.0/28"
+    )
+    open_loopback: bool = Field(
+        False, description="let programs on this machine call without a token; only on the loopback, without a public_url"
+    )
     sign_in: tuple[SignInProvider, ...] = Field((), description="identity providers (OpenID Connect) that sign people in")
     private_networks: tuple[str, ...] = Field(
         (), description="networks beside the public ones where identity providers may lie, e.g. 10.0.0.0/8 or private"
@@ -112,6 +129,12 @@ class Settings(BaseSettings):
     experiments_last: Duration = Field(timedelta(days=14), description="how long an enrolled experiment gets calls")
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
+
+    @model_validator(mode="after")
+    def _loopback_only(self) -> Settings:
+        if self.open_loopback and (self.public_url or self.host not in ("127.0.0.1", "::1", "localhost")):
+            raise ValueError("open_loopback is for a broker that listens on the loopback and has no public_url")
+        return self
 
     @property
     def issuers(self) -> tuple[str, ...]:

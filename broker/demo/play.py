@@ -69,7 +69,14 @@ async def stage(home: Path, port: int) -> AsyncIterator[Stage]:
     async with toys(home / "toys") as urls:
         policies = write_policies(home / "policies", urls)
         settings = load_settings(
-            host="127.0.0.1", port=port, data=home / "data", policies=policies, redis_url=None, public_url="", environment="demo"
+            host="127.0.0.1",
+            port=port,
+            data=home / "data",
+            policies=policies,
+            redis_url=None,
+            public_url="",
+            environment="demo",
+            open_loopback=True,
         )
         async with running(settings) as broker:
             identity = broker.broker.identity

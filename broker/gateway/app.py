@@ -117,7 +117,7 @@ class Gateway:
         A parked call waits in as few frames as can be, with nothing of its message: there may be thousands.
         """
         check_host(head, self._hosts)
-        caller = await self._authenticate(head.authorization)
+        caller = await self._authenticate(head.authorization, head.peer(exchange.scope.get("client")))
         server = self._server(exchange.scope["path"].removeprefix(PREFIX), caller)
         session = self._session(head, caller, server)
         match exchange.scope["method"]:

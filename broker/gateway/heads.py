@@ -7,10 +7,14 @@ from typing import Any
 
 import msgspec
 
+from broker.domain.peers import Peer
 from broker.errors import Forbidden, Malformed
 from broker.gateway.envelope import HEADER_MISMATCH, INVALID_REQUEST
 
 _PARAMETER = b"mcp-param-"
+# What tells that something stands between the caller and the broker.
+_RELAYED = frozenset((b"forwarded", b"via", b"x-real-ip"))
+_FORWARDED = b"x-forwarded-"
 # Blanks around a value are no part of it (RFC 9110, section 5.5), and the HTTP parser leaves the ones at its end.
 _BLANKS = " \t"
 _READ = {
@@ -25,6 +29,9 @@ _READ = {
     b"mcp-session-id": "session",
     b"last-event-id": "last_event",
     b"traceparent": "trace",
+    b"x-forwarded-user": "forwarded_user",
+    b"x-forwarded-groups": "forwarded_groups",
+    b"x-forwarded-client-cert": "forwarded_certificate",
 }
 
 
@@ -42,11 +49,21 @@ class Head(msgspec.Struct):
     session: str = ""
     last_event: str = ""
     trace: str = ""
+    forwarded_user: str = ""
+    forwarded_groups: str = ""
+    forwarded_certificate: str = ""
+    relayed: bool = False
     parameters: dict[str, str] = {}
 
     @property
     def takes_stream(self) -> bool:
         return "text/event-stream" in self.accept or "*/*" in self.accept
+
+    def peer(self, client: tuple[str, int] | None) -> Peer:
+        """Return who is at the other end; `client` is ASGI's word for its address."""
+        address = client[0] if client else ""
+        direct = not self.relayed and not self.origin
+        return Peer(address, self.forwarded_user, self.forwarded_groups, self.forwarded_certificate, direct)
 
     def onward(self, session: str) -> dict[str, str]:
         """Return the headers that go upstream: MCP's own and nothing else, never a credential. Without the parameters."""
@@ -71,6 +88,8 @@ def head_of(scope: Mapping[str, Any]) -> Head:
     parameters: dict[str, str] = {}
     for key, value in scope["headers"]:
         name = _READ.get(key)
+        if key in _RELAYED or key.startswith(_FORWARDED):
+            head.relayed = True
         if name is not None:
             if name in seen:
                 raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)

@@ -13,14 +13,18 @@ from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.outcomes import Outcome, Refused
+from broker.domain.peers import Peer
 from broker.domain.requests import ApprovalRequest, Origin, RequestId
 from broker.domain.reviews import Confirmation
 from broker.domain.servers import Server
 
 
 class Authenticate(Protocol):
-    async def __call__(self, authorization: str | None) -> Caller:
-        """Return who is behind an `Authorization` header. Raises `Unauthenticated`, `StoreUnavailable`."""
+    async def __call__(self, authorization: str | None, peer: Peer) -> Caller:
+        """Return who is behind an `Authorization` header, or who a trusted proxy says it is.
+
+        Raises `Unauthenticated`, `StoreUnavailable`.
+        """
         ...
 
 

@@ -17,6 +17,7 @@ from joserfc.errors import JoseError
 from broker.domain.calls import Caller
 from broker.errors import Unauthenticated
 from broker.identity.issuers import Issuer, Keys
+from broker.identity.spiffe import trust_domain
 
 # Asymmetric only: with a shared secret, or none at all, anybody who knows the public key could sign.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
@@ -29,7 +30,9 @@ class AccessTokens:
     """Recognises JWT access tokens. `base` is the broker's public address: tokens have to be meant for it, or below it."""
 
     def __init__(self, issuers: Sequence[Issuer], *, base: str, clock: Callable[[], datetime]) -> None:
-        self._issuers = {issuer.issuer.rstrip("/"): (issuer, Keys(issuer)) for issuer in issuers}
+        known = [(issuer, Keys(issuer)) for issuer in issuers]
+        self._issuers = {pair[0].issuer.rstrip("/"): pair for pair in known}
+        self._domains = {pair[0].trust_domain: pair for pair in known if pair[0].trust_domain}
         self._base = base.rstrip("/")
         self._clock = clock
 
@@ -40,7 +43,7 @@ class AccessTokens:
     async def authenticate(self, token: str) -> Caller:
         """Return who is behind a token. Raises `Unauthenticated`, which says what is wrong and nothing of what it holds."""
         header, claimed = _unverified(token)
-        known = self._issuers.get(str(claimed.get("iss", "")).rstrip("/"))
+        known = self._issuer_of(claimed)
         if known is None:
             raise Unauthenticated("the token's issuer is not trusted here")
         issuer, keys = known
@@ -52,6 +55,11 @@ class AccessTokens:
             raise Unauthenticated(f"the token's signature does not hold ({type(error).__name__})") from None
         self._check_times(decoded.claims)
         return _caller(decoded.claims, issuer, self._servers(decoded.claims, issuer))
+
+    def _issuer_of(self, claimed: Mapping[str, Any]) -> tuple[Issuer, Keys] | None:
+        if "iss" in claimed:
+            return self._issuers.get(str(claimed["iss"]).rstrip("/"))
+        return self._domains.get(trust_domain(str(claimed.get("sub", ""))))
 
     def _check_times(self, claims: Mapping[str, Any]) -> None:
         now = self._clock().timestamp()
@@ -79,15 +87,19 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
     if not subject:
         raise Unauthenticated(f"the token has no claim {issuer.user_claim}")
     client = str(claims.get("client_id") or claims.get("azp") or "")
+    named = trust_domain(subject)
+    if subject.startswith("spiffe:") and (not named or named != issuer.trust_domain):
+        raise Unauthenticated("the token's issuer may not name workloads of this trust domain")
     actor = claims.get("act")
     acting = str(actor.get("sub", "")) if isinstance(actor, dict) else ""
+    workload = acting if issuer.trust_domain and trust_domain(acting) == issuer.trust_domain else ""
     told = claims.get(issuer.groups_claim) or ()
     groups = tuple(str(group) for group in told) if isinstance(told, list | tuple) else ()
-    service = issuer.workloads or subject.startswith("spiffe://") or (subject == client and not acting)
+    service = issuer.workloads or bool(named) or (subject == client and not acting)
     return Caller(
         agent=acting or client,
         user="" if service else subject,
-        workload=subject if service else "",
+        workload=subject if service else workload,
         groups=groups,
         servers=servers,
         surface=_told(claims, issuer.surface_claim),

@@ -5,22 +5,44 @@ from __future__ import annotations
 import re
 
 from broker.domain.calls import Caller
+from broker.domain.peers import NOBODY, Peer
 from broker.identity.access_tokens import AccessTokens
 from broker.identity.agents import AgentTokens
+from broker.identity.proxies import TrustedProxies, on_this_machine, together
 from broker.identity.secrets import kind_of
 
 _BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
+LOOPBACK = Caller(agent="loopback")
 
 
 class Callers:
-    """Agents' own tokens, and access tokens of trusted issuers."""
+    """Agents' own tokens, access tokens of trusted issuers, and the words of trusted proxies.
 
-    def __init__(self, agents: AgentTokens, tokens: AccessTokens) -> None:
+    `open_loopback`: whoever speaks from this machine without a token is let in as the agent `loopback`.
+    """
+
+    def __init__(
+        self, agents: AgentTokens, tokens: AccessTokens, proxies: TrustedProxies | None = None, *, open_loopback: bool = False
+    ) -> None:  # fmt: skip
         self._agents = agents
         self._tokens = tokens
+        self._proxies = proxies or TrustedProxies()
+        self._open_loopback = open_loopback
 
-    async def authenticate(self, authorization: str | None) -> Caller:
-        """Return who is behind an Authorization header. Raises `Unauthenticated`, `StoreUnavailable`."""
+    async def authenticate(self, authorization: str | None, peer: Peer = NOBODY) -> Caller:
+        """Return who is behind an Authorization header, or who a trusted proxy says it is.
+
+        A token counts before a proxy's word. Raises `Unauthenticated`, `StoreUnavailable`.
+        """
+        vouched = self._proxies.vouched(peer)
+        if authorization is None:
+            if vouched is not None:
+                return vouched
+            if self._open_loopback and on_this_machine(peer):
+                return LOOPBACK
+        return together(await self._bearer(authorization), vouched)
+
+    async def _bearer(self, authorization: str | None) -> Caller:
         brought = _BEARER.fullmatch(authorization.strip()) if authorization else None
         if brought is None or kind_of(brought[1]) is not None or not self._tokens.on:
             return await self._agents.authenticate(authorization)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
@@ -13,6 +14,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, KeySetSerialization
 
 from broker.errors import Unauthenticated
+from broker.identity.spiffe import signing_keys
 from broker.outgoing import Reach, client
 
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
@@ -27,6 +29,8 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     `audiences` are taken beside the broker's own addresses. `workloads`: its tokens stand for services, not for people.
     `surface_claim` and `conversation_claim` are believed where they are named: name them only for an issuer that vouches
     for the chat, IDE or bot of a call, and not for one whose claims an agent can choose.
+    `trust_domain` is the one SPIFFE trust domain whose workloads it may name, as subject or as actor; its tokens need no
+    `iss` then (JWT-SVID, section 3). `jwks_file` holds the keys, or the domain's bundle, instead of an address.
     `networks` are those beside the public ones in which it may lie.
     """
 
@@ -39,6 +43,8 @@ class Issuer(msgspec.Struct, frozen=True, omit_defaults=True):
     surface_claim: str = ""
     conversation_claim: str = ""
     networks: tuple[str, ...] = ()
+    trust_domain: str = ""
+    jwks_file: Path | None = None
 
 
 class Keys:
@@ -68,10 +74,16 @@ class Keys:
     async def _fetched(self) -> KeySet:
         try:
             async with client(self._reach) as asking:
-                url = self._issuer.jwks_url or await self._discovered(asking)
-                return KeySet.import_key_set(cast("KeySetSerialization", await _json(asking, url)))
+                told = await self._told(asking)
+            return KeySet.import_key_set(cast("KeySetSerialization", signing_keys(told)))
         except (aiohttp.ClientError, TimeoutError, OSError, JoseError, ValueError, KeyError, TypeError):
             raise Unauthenticated("the issuer's keys can't be had now, so nobody can be known by its tokens") from None
+
+    async def _told(self, asking: aiohttp.ClientSession) -> dict[str, Any]:
+        if self._issuer.jwks_file is not None:
+            found: dict[str, Any] = msgspec.json.decode(await asyncio.to_thread(self._issuer.jwks_file.read_bytes))
+            return found
+        return await _json(asking, self._issuer.jwks_url or await self._discovered(asking))
 
     async def _discovered(self, asking: aiohttp.ClientSession) -> str:
         base = self._issuer.issuer.rstrip("/")

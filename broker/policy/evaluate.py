@@ -67,7 +67,7 @@ def closed(
 def barred(policy: Policy, server: str, tool: str, caller: Caller) -> bool:
     """A service that calls for nobody may only read, and only what an operator has marked so: nobody answers for more."""
     facts = policy.servers[server].tools.get(tool)
-    return bool(caller.workload) and not caller.user and not (facts is not None and facts.read_only is True)
+    return bool(caller.workload) and not (caller.user or caller.owner) and not (facts is not None and facts.read_only is True)
 
 
 class Judgement:

@@ -20,6 +20,7 @@ from broker.approvals.guard import Guard
 from broker.approvals.ports import Query
 from broker.approvals.releaser import Releaser
 from broker.domain.calls import Caller
+from broker.domain.peers import NOBODY, Peer
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Verdict
@@ -148,7 +149,7 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
-async def authenticate(authorization: str | None) -> Caller:
+async def authenticate(authorization: str | None, peer: Peer = NOBODY) -> Caller:
     caller = CALLERS.get((authorization or "").removeprefix("Bearer "))
     if caller is None:
         raise Unauthenticated("a bearer token is needed")

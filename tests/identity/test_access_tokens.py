@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,7 +32,7 @@ async def provider() -> AsyncIterator[Provider]:
 
 @pytest.fixture
 def tokens(provider: Provider) -> AccessTokens:
-    return AccessTokens([Issuer(provider.url)], base=BASE, clock=lambda: NOW)
+    return AccessTokens([Issuer(provider.url, trust_domain="example.com")], base=BASE, clock=lambda: NOW)
 
 
 async def test_a_users_token_names_user_groups_and_client(provider: Provider, tokens: AccessTokens) -> None:
@@ -47,6 +49,49 @@ async def test_a_service_is_a_workload_and_no_user(provider: Provider, tokens: A
     for subject, client in (("reporting", "reporting"), ("spiffe://example.com/reporting", None)):
         caller = await tokens.authenticate(provider.token(sub=subject, client_id=client))
         assert (caller.user, caller.workload) == ("", subject)
+
+
+async def test_a_workload_that_acts_for_a_user_is_kept_as_both(provider: Provider, tokens: AccessTokens) -> None:
+    web, foreign = "spiffe://example.com/web", "spiffe://elsewhere.example/web"
+    caller = await tokens.authenticate(provider.token(act={"sub": web}))
+    assert caller == Caller(agent=web, user="alice@example.com", workload=web, groups=("support",))
+    caller = await tokens.authenticate(provider.token(act={"sub": foreign}))
+    assert (caller.agent, caller.workload) == (foreign, "")
+
+
+@pytest.mark.parametrize(
+    "subject", ["spiffe://elsewhere.example/x", "spiffe://Example.com/x", "spiffe:x", "spiffe://example.com/../x"]
+)
+async def test_an_issuer_names_no_workload_of_another_trust_domain(
+    provider: Provider, tokens: AccessTokens, subject: str
+) -> None:
+    with pytest.raises(Unauthenticated, match="trust domain"):
+        await tokens.authenticate(provider.token(sub=subject))
+    plain = AccessTokens([Issuer(provider.url)], base=BASE, clock=lambda: NOW)
+    with pytest.raises(Unauthenticated, match="trust domain"):
+        await plain.authenticate(provider.token(sub="spiffe://example.com/x"))
+
+
+async def test_a_jwt_svid_without_an_issuer_is_known_by_its_trust_domain_and_bundle(provider: Provider, tmp_path: Path) -> None:
+    key = provider.keys[0].as_dict(private=False)
+    stranger = RSAKey.generate_key(2048, {"kid": "x509"})
+    bundle = tmp_path / "bundle.json"
+    bundle.write_text(json.dumps({"keys": [key | {"use": "jwt-svid"}, stranger.as_dict(private=False) | {"use": "x509-svid"}]}))
+    svids = AccessTokens(
+        [Issuer("spire", trust_domain="example.com", jwks_file=bundle)], base=BASE, clock=lambda: NOW
+    )  # fmt: skip
+    told = {"iss": None, "client_id": None, "groups": None, "sub": "spiffe://example.com/reporting"}
+    assert await svids.authenticate(provider.token(**told)) == Caller(workload="spiffe://example.com/reporting")
+    for claims in (told | {"sub": "alice@example.com"}, told | {"sub": "spiffe://elsewhere.example/x"}, told | {"aud": "x"}):
+        with pytest.raises(Unauthenticated):
+            await svids.authenticate(provider.token(**claims))
+    with pytest.raises(Unauthenticated, match="signature"):
+        await svids.authenticate(provider.token(key=stranger, header={"alg": "RS256", "kid": "x509"}, **told))
+    bundle.unlink()
+    with pytest.raises(Unauthenticated, match="can't be had"):
+        await AccessTokens(
+            [Issuer("spire", trust_domain="example.com", jwks_file=bundle)], base=BASE, clock=lambda: NOW
+        ).authenticate(provider.token(**told))
 
 
 async def test_an_audience_of_one_server_opens_that_server_only(provider: Provider, tokens: AccessTokens) -> None:

@@ -54,7 +54,7 @@ class WebParts:
     loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None),
     `policy_folder` that of the policy's tests.
     `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
-    streams end. With `forecasts` and `callers` others may ask what a person may do.
+    streams end. `warning` stands on every page. With `forecasts` and `callers` others may ask what a person may do.
     """
 
     desk: Desk
@@ -87,6 +87,7 @@ class WebParts:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     forecasts: Forecaster | None = None
     callers: Authenticate | None = None
+    warning: str = ""
 
 
 class Web:
@@ -140,6 +141,7 @@ class Web:
             person=self.people().person(who.person) if who else None,
             csrf=who.csrf if who else "",
             problems=tuple(self.parts.problems()),
+            warning=self.parts.warning,
             **known,
         )
         return Response(html, status_code=status, media_type=MediaType.HTML)
