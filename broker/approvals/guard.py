@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -16,13 +16,15 @@ from broker.approvals.ports import AuditLog, Counters, Health, PolicySource, See
 from broker.approvals.stops import Stop
 from broker.approvals.tally import ALLOWED, ASKED, NOTHING, Tally
 from broker.domain.calls import Caller, ToolCall
-from broker.domain.decisions import Allow, Decision, Deny, Reason, RequireApproval
+from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
 from broker.domain.events import CallDecided
 from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import Origin
+from broker.domain.servers import ToolDefinition
 from broker.errors import Malformed, StoreUnavailable
 from broker.policy.evaluate import counters_for, evaluate, shows
 from broker.policy.model import Facts, Policy
+from broker.policy.outlook import outlook
 
 _CONTINUES = frozenset(("inputResponses", "requestState", "task"))
 
@@ -116,6 +118,16 @@ class Guard:
     def shows(self, server: str, tool: str, caller: Caller) -> bool:
         """Might the policy ever let this caller call the tool? What is False here is always denied when called."""
         return shows(self._policies.current, server, tool, caller)
+
+    def asks(self, server: str, tool: str, caller: Caller, raw: Mapping[str, Any]) -> str:
+        """Are people asked about this caller's calls to a tool that is shown: `always`, `sometimes` or `never`? `raw` is the tool
+        as listed. It promises nothing: arguments, counters and what is accepted by then decide about each call.
+        """
+        facts = Facts(self._clock(), known=True, definition=ToolDefinition(server, tool, dict(raw)))
+        effects = outlook(self._policies.current, ToolCall(server, tool, {"name": tool}, caller), facts).effects
+        if Effect.REQUIRE_APPROVAL not in effects:
+            return "never"
+        return "sometimes" if Effect.ALLOW in effects else "always"
 
     # -- the three answers --------------------------------------------------------------------------------
 

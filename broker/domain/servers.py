@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -54,6 +54,27 @@ class ToolFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     idempotent: bool | None = None
     open_world: bool | None = None
     minutes_saved: float = 0.0
+
+
+# Between a server's name and that of its tool or prompt, where one address offers many servers.
+JOINT = "__"
+
+
+def joint_name(server: str, name: str) -> str:
+    return f"{server}{JOINT}{name}"
+
+
+def split_name(joint: str, servers: Iterable[str]) -> list[tuple[str, str]]:
+    """Return every way to read a joint name as (server, name); more than one only where `mixed_up` says so."""
+    heads = ((server, joint_name(server, "")) for server in servers)
+    return [(server, joint.removeprefix(head)) for server, head in heads if joint.startswith(head) and joint != head]
+
+
+def mixed_up(server: str, servers: Iterable[str]) -> str:
+    """Return a server whose tools could get the same joint names as this one's, empty where there is none."""
+    own = joint_name(server, "")
+    alike = (other for other in servers if own.startswith(joint_name(other, "")) or joint_name(other, "").startswith(own))
+    return next((other for other in alike if other != server), "")
 
 
 # In `groups`: every caller whose credentials are good, and every tool that was accepted.

@@ -196,8 +196,7 @@ class Gateway:
         return self._shown(visit) if visit.message.method == "tools/list" else None
 
     def _shown(self, visit: Visit) -> Edit:
-        server, caller = visit.server.name, visit.caller
-        return tools_shown(server, lambda tool: self._judge.shows(server, tool, caller), modern=visit.modern)
+        return tools_shown(visit.server.name, visit.caller, self._judge, modern=visit.modern)
 
     def _goes_on(self, visit: Visit) -> bool:
         """A notification goes on if its revision knows it; the cancelling of a parked call ends here: nothing runs yet."""

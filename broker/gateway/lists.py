@@ -11,8 +11,10 @@ from typing import Any
 
 import structlog
 
+from broker.domain.calls import Caller
 from broker.gateway.eras import TASKS
-from broker.gateway.results import WAIT_TOOL
+from broker.gateway.ports import Judge
+from broker.gateway.results import META, WAIT_TOOL
 
 log = structlog.get_logger()
 
@@ -23,6 +25,7 @@ Edit = Callable[[Json], Json]
 # Milliseconds a client may keep a list: a changed policy has to show.
 LONGEST_KEPT = 30_000
 LONGEST_WAIT = 45
+APPROVAL = META + "approval"
 
 WAIT = {
     "name": WAIT_TOOL,
@@ -43,8 +46,16 @@ WAIT = {
 }
 
 
-def tools_shown(server: str, shows: Callable[[str], bool], *, modern: bool) -> Edit:
-    """Return the edit of a page of `tools/list`. Private and short-lived, since it holds for this caller and policy."""
+def tools_shown(server: str, caller: Caller, judge: Judge, *, modern: bool) -> Edit:
+    """Return the edit of a page of `tools/list`. Private and short-lived, since it holds for this caller and policy.
+
+    Each tool says in `_meta` whether people are asked about its calls.
+    """
+
+    def marked(tool: Json) -> Json:
+        meta = tool.get("_meta")
+        asks = judge.asks(server, _name(tool), caller, tool)
+        return {**tool, "_meta": {**(meta if isinstance(meta, dict) else {}), APPROVAL: asks}}
 
     def edit(result: Json) -> Json:
         tools = result.get("tools")
@@ -52,7 +63,7 @@ def tools_shown(server: str, shows: Callable[[str], bool], *, modern: bool) -> E
             return result
         if any(_name(tool) == WAIT_TOOL for tool in tools):
             log.warning("gateway.tool_dropped", server=server, tool=WAIT_TOOL)
-        shown = [tool for tool in tools if _name(tool) != WAIT_TOOL and shows(_name(tool))]
+        shown = [marked(tool) for tool in tools if (name := _name(tool)) != WAIT_TOOL and judge.shows(server, name, caller)]
         if not result.get("nextCursor"):
             shown.append(WAIT)
         result["tools"] = shown

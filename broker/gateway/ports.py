@@ -33,6 +33,10 @@ class Judge(Protocol):
 
     def shows(self, server: str, tool: str, caller: Caller) -> bool: ...
 
+    def asks(self, server: str, tool: str, caller: Caller, raw: Mapping[str, Any]) -> str:
+        """Are people asked about calls of a tool that is shown: `always`, `sometimes` or `never`?"""
+        ...
+
 
 class Attending(Protocol):
     async def outcome(self, within: float) -> Outcome:

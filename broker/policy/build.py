@@ -9,6 +9,7 @@ import msgspec
 
 from broker.domain.decisions import Effect
 from broker.domain.people import People
+from broker.domain.servers import mixed_up
 from broker.policy import directory
 from broker.policy.build_rules import RuleBuilder, approval
 from broker.policy.build_rules import match as match_of
@@ -168,4 +169,11 @@ def _people(files: Files) -> People:
 
 
 def _servers(files: Files) -> dict[str, Any]:
-    return {name: directory.server(name, entry.value, entry.sheet) for name, entry in _once(files, "servers").items()}
+    entries = _once(files, "servers")
+    for name, entry in entries.items():
+        if (other := mixed_up(name, entries)) and len(other) < len(name):
+            entry.sheet.wrong(
+                entry.table.node.keys[name], f"`{name}` and `{other}` could have tools of one name at `/mcp`",
+                f"rename it so that it does not begin with `{other}_`",
+            )  # fmt: skip
+    return {name: directory.server(name, entry.value, entry.sheet) for name, entry in entries.items()}

@@ -10,7 +10,7 @@ import msgspec
 
 from broker.domain.enrolment import Enrolment, Lifecycle, address_of, begun
 from broker.domain.events import Noted
-from broker.domain.servers import Server
+from broker.domain.servers import Server, mixed_up
 from broker.domain.terms import Actor, Slot, Version
 from broker.errors import EnrolmentRefused, NotEnrolled, VersionConflict
 from broker.registry import server_json
@@ -132,6 +132,8 @@ class Enrolling:
             raise EnrolmentRefused(f"servers.yaml declares `{local}`: files win, choose another name")
         if taken := [other for other in known if other.partition("/")[2] == local]:
             raise EnrolmentRefused(f"`{local}` is the name of {taken[0]}: choose another name")
+        if alike := mixed_up(local, (*self._declared(), *(other.partition("/")[2] for other in known))):
+            raise EnrolmentRefused(f"`{local}` and `{alike}` could have tools of one name at `/mcp`: choose another name")
 
 
 def address(enrolment: Enrolment) -> str:

@@ -1,11 +1,19 @@
 """Hints start from the worst case, facts replace it, claims only tighten; what counts as a change of a tool."""
 
-from itertools import product
+from itertools import combinations, product
 from typing import Any
 
 import pytest
 
-from broker.domain.servers import Hints, ToolDefinition, ToolFacts, effective_hints
+from broker.domain.servers import (
+    Hints,
+    ToolDefinition,
+    ToolFacts,
+    effective_hints,
+    joint_name,
+    mixed_up,
+    split_name,
+)
 
 CASES: list[tuple[ToolFacts | None, dict[str, Any], Hints]] = [
     (None, {}, Hints(False, True, False, True)),
@@ -26,6 +34,16 @@ CASES: list[tuple[ToolFacts | None, dict[str, Any], Hints]] = [
 @pytest.mark.parametrize(("facts", "claims", "hints"), CASES)
 def test_effective_hints(facts: ToolFacts | None, claims: dict[str, Any], hints: Hints) -> None:
     assert effective_hints(facts, claims) == hints
+
+
+def test_two_servers_are_mixed_up_where_some_tools_of_theirs_would_share_a_joint_name() -> None:
+    words = ["".join(letters) for length in (1, 2, 3, 4, 5) for letters in product("a_", repeat=length)]
+    servers = [word for word in words if word[0] == "a" and len(word) < 5]
+    for one, other in combinations(servers, 2):
+        joint = [joint_name(server, tool) for server in (one, other) for tool in words]
+        shared = len(set(joint)) < len(joint)
+        assert (mixed_up(one, [other]) == other) is (mixed_up(other, [one]) == one) is shared
+        assert (max(len(split_name(name, (one, other))) for name in joint) > 1) is shared
 
 
 def test_no_claim_ever_loosens() -> None:

@@ -180,6 +180,18 @@ async def test_a_list_shows_what_may_be_called_and_is_private(scripted: Rig, htt
     assert result == {"resultType": "complete", "ttlMs": 30_000, "cacheScope": "private"}
 
 
+async def test_a_list_says_of_each_tool_whether_people_are_asked(scripted: Rig, http: httpx2.AsyncClient) -> None:
+    scripted.policies.write(
+        rules="defaults: {unmatched: allow, approval: {all_of: [{group: finance}]}}\nrules:\n"
+        "  - {id: asks, match: {tool: park_me}, effect: require_approval}\n"
+        "  - {id: large, match: {tool: echo}, when: args.amount > 3, effect: require_approval}\n"
+        "  - {id: free, match: {tool: balance}, effect: allow}\n"
+    )
+    result = (await post(http, scripted.mcp("scripted"), modern("tools/list"))).json()["result"]
+    said = {tool["name"]: tool.get("_meta", {}).get("approval-broker/approval") for tool in result["tools"]}
+    assert said == {"echo": "sometimes", "park_me": "always", "approval_wait": None}
+
+
 async def test_a_list_in_a_stream_carries_no_event_id(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
     async def streamed(seen: Seen, reply: Reply) -> None:
         await reply.stream()

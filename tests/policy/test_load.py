@@ -174,6 +174,9 @@ def test_one_file_with_a_syntax_error_does_not_hide_the_mistakes_of_another() ->
         ("servers: {a/b: {url: http://h/mcp}}",
          "1:11: `a/b` is not a server's name: letters, digits, dot, - and _; write a server's "
          "name: letters, digits, dot, - and _"),
+        ("servers:\n  a: {url: http://h/mcp}\n  a__b: {url: http://h/mcp}",
+         "3:3: `a__b` and `a` could have tools of one name at `/mcp`; rename it so that it does not begin with `a_`"),
+        ("servers: {a: {url: http://h/mcp}, a_b: {url: http://h/mcp}, c__d: {url: http://h/mcp}}", None),
         ("servers: {a: {url: http://h/mcp, tools: {t: {readonly: true}}}}",
          "1:46: `readonly` is no key of a tool; did you mean `read_only`?"),
         ("servers: {a: {url: http://h/mcp, trust: full}}", "1:41: `full` is not one of untrusted, reviewed; write one of "
