@@ -234,6 +234,7 @@ def _drafted(
         definition=tool.digest,
         rules=decision.rules,
         reasons=decision.reasons,
+        counters=decision.counters,
         opened_at=now,
         expires_at=now + decision.plan.timeout,
         origin=origin,

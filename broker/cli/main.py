@@ -1,12 +1,13 @@
 """The command line: finds the verb groups beside it, runs one, and says how it ended.
 
-Exit status: 0 fine, 1 the answer is no, 2 it could not be done.
+Exit status: 0 fine, 1 the answer is no, 2 it could not be done; 130 and 141 as shells tell of an interrupt and an unread pipe.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import pkgutil
 import sys
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure("warning")
     try:
         status: int = args.run(args)
+        sys.stdout.flush()
     except PolicyInvalid as error:
         for problem in error.problems:
             print(problem, file=sys.stderr)
@@ -44,4 +46,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        return _unread()
     return status
+
+
+def _unread() -> int:
+    """Whoever read us (`head`, a pager) has enough: no trace is printed, nor one at the interpreter's own last flush."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141  # as a shell tells of SIGPIPE

@@ -71,9 +71,8 @@ def _add_explain(verbs: argparse._SubParsersAction[Any]) -> None:
     explain.add_argument("--surface", default="", metavar="NAME", help="the chat, IDE or bot that the call comes through")
     explain.add_argument("--conversation", default="", metavar="ID", help="where in it")
     explain.add_argument("--now", type=datetime.fromisoformat, default=None, metavar="TIME", help="2026-11-24T10:00:00Z")
-    explain.add_argument(
-        "--counter", action="append", default=[], metavar="NAME=SUM", help="what a counter holds; 0 if not given"
-    )
+    told = "what a counter holds; 0, or with --request what it held then, if not given"
+    explain.add_argument("--counter", action="append", default=[], metavar="NAME=SUM", help=told)
     explain.add_argument("--json", action="store_true", help="print it as JSON")
     _folder(explain, option=True)
     explain.set_defaults(run=_explain)
@@ -157,10 +156,10 @@ def _explain(args: argparse.Namespace) -> int:
     from broker.policy.explain import explain, lines  # noqa: PLC0415
 
     if args.request:
-        policy, asked = from_request(args.request)
+        policy, asked = from_request(args.request, args.counter)
     else:
         _, policy = _loaded(args)
-        asked = from_file(args.call) if args.call else from_words(args, policy)
+        asked = from_file(args.call) if args.call else from_words(args, policy, pinned())
     told = explain(policy, *asked)
     print(_json(_plain(told)) if args.json else "\n".join(lines(told)))
     return 0

@@ -14,15 +14,18 @@ from broker.errors import ConfigInvalid
 if TYPE_CHECKING:
     from broker.domain.calls import ToolCall
     from broker.domain.requests import ApprovalRequest
+    from broker.domain.servers import ToolDefinition
+    from broker.policy.argument_lints import Definitions
     from broker.policy.model import Facts, Policy
     from broker.policy.replay import Recorded
+    from broker.store.open import Store
 
     Asked = tuple[ToolCall, Facts, tuple[str, ...] | None]
     """A call, its facts, and the caller's groups where they were given."""
 
 
-def from_words(args: argparse.Namespace, policy: Policy) -> Asked:
-    """The call that the command line spells out. Raises `ConfigInvalid`."""
+def from_words(args: argparse.Namespace, policy: Policy, accepted: Definitions) -> Asked:
+    """The call that the command line spells out, of a tool as it was `accepted`. Raises `ConfigInvalid`."""
     import msgspec  # noqa: PLC0415
 
     from broker.domain.calls import Caller, ToolCall  # noqa: PLC0415
@@ -41,17 +44,19 @@ def from_words(args: argparse.Namespace, policy: Policy) -> Asked:
     )  # fmt: skip
     call = ToolCall(args.server, args.tool, {"name": args.tool, "arguments": arguments}, caller)
     counters = {**dict.fromkeys(ruleset(policy).counters, 0.0), **_sums(args.counter)}
-    return call, Facts(_moment(args.now), _listed(policy, call), None, counters), groups
+    definition = next((tool for tool in _offered(call, accepted) if tool.name == call.tool), None)
+    known = definition is not None or (call.server in policy.servers and call.tool in policy.servers[call.server].tools)
+    return call, Facts(_moment(args.now) or datetime.now(UTC), known, definition, counters), groups
 
 
-def _listed(policy: Policy, call: ToolCall) -> bool:
-    return call.server in policy.servers and call.tool in policy.servers[call.server].tools
+def _offered(call: ToolCall, accepted: Definitions) -> list[ToolDefinition]:
+    from broker.domain.servers import ToolDefinition  # noqa: PLC0415
+
+    return [ToolDefinition(call.server, str(tool.get("name", "")), dict(tool)) for tool in accepted.get(call.server, ())]
 
 
-def _moment(given: datetime | None) -> datetime:
-    if given is None:
-        return datetime.now(UTC)
-    return given if given.tzinfo is not None else given.replace(tzinfo=UTC)
+def _moment(given: datetime | None) -> datetime | None:
+    return given if given is None or given.tzinfo is not None else given.replace(tzinfo=UTC)
 
 
 def _sums(written: Iterable[str]) -> dict[str, float]:
@@ -79,8 +84,11 @@ def from_file(path: Path) -> Asked:
     return call, Facts(item.at, item.known, definition, item.counters), None
 
 
-def from_request(request_id: str) -> tuple[Policy, Asked]:
-    """A past request, with the policy of its day where that was kept. Raises `UnknownRequest`."""
+def from_request(request_id: str, counters: Iterable[str] = ()) -> tuple[Policy, Asked]:
+    """A past request, with the policy of its day where that was kept. Raises `UnknownRequest`, `ConfigInvalid`.
+
+    Its counters hold what they held when people were asked; `counters` (NAME=SUM) replace them.
+    """
     import anyio  # noqa: PLC0415
 
     from broker.cli.credentials import office  # noqa: PLC0415
@@ -88,6 +96,8 @@ def from_request(request_id: str) -> tuple[Policy, Asked]:
     from broker.policy.model import Facts  # noqa: PLC0415
     from broker.policy.ruleset import ruleset  # noqa: PLC0415
     from broker.versions import Versions  # noqa: PLC0415
+
+    given = _sums(counters)
 
     async def read() -> tuple[Policy, Asked]:
         async with office() as here:
@@ -97,11 +107,22 @@ def from_request(request_id: str) -> tuple[Policy, Asked]:
             if policy is None:
                 print(f"the policy of that day ({request.policy[:19]}…) was not kept: this is today's", file=sys.stderr)
                 policy = here.policy
-            zeros = dict.fromkeys(ruleset(policy).counters, 0.0)
-            known = _listed(policy, request.call) and "unknown_tool" not in request.rules
-            return policy, (request.call, Facts(request.opened_at, known, None, zeros), None)
+            sums = dict.fromkeys(ruleset(policy).counters, 0.0) | request.counters | given
+            known = "unknown_tool" not in request.rules
+            facts = Facts(request.opened_at, known, await _reviewed(here.store, request), sums)
+            return policy, (request.call, facts, None)
 
     return anyio.run(read)
+
+
+async def _reviewed(store: Store, request: ApprovalRequest) -> ToolDefinition | None:
+    """The tool's definition that the request was asked with, where it is still the pinned one."""
+    from broker.domain.servers import ToolDefinition  # noqa: PLC0415
+    from broker.registry.pins import Pins  # noqa: PLC0415
+
+    pin = await Pins(store.servers).get(request.call.server, request.call.tool)
+    same = pin is not None and pin.digest == request.definition
+    return ToolDefinition(pin.server, pin.tool, pin.definition) if pin is not None and same else None
 
 
 def past_requests() -> list[Recorded]:
@@ -137,7 +158,8 @@ def _recorded(request: ApprovalRequest) -> Recorded:
     decided = request.reviews[-1].at if request.reviews else None
     seconds = (decided - request.opened_at).total_seconds() if decided is not None else None
     was = Was("require_approval", request.rules, asked_by(request.plan), request.plan.step_up, request.state.value, seconds)
-    return Recorded(request.opened_at, request.call, "unknown_tool" not in request.rules, was=was)
+    known = "unknown_tool" not in request.rules
+    return Recorded(request.opened_at, request.call, known, counters=request.counters, was=was)
 
 
 def bytes_of(path: Path) -> bytes:

@@ -95,8 +95,11 @@ class Allow(DecisionBase, frozen=True, tag="allow"):
 
 
 class RequireApproval(DecisionBase, frozen=True, tag="require_approval"):
+    """`counters` are the sums that it was decided by, so that it can be explained later."""
+
     effect: ClassVar[Effect] = Effect.REQUIRE_APPROVAL
     plan: ApprovalPlan
+    counters: dict[str, float] = {}
 
 
 class Deny(DecisionBase, frozen=True, tag="deny"):

@@ -24,10 +24,10 @@ __all__ = ("ApprovalRequest", "Change", "Claim", "Origin", "RequestId", "Request
 class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """One request. `version` counts its moves; times are aware.
 
-    `policy` and `definition` are the digests that were in force when people were asked; `release_by` ends the
-    window in which an approved call may run; `note` says why it ended. `confirmation` is the caller's own user's answer, which
-    meets no requirement of a group; `spent` are the single uses that were used up. `continued`: what the server asked back was
-    answered, once.
+    `policy` and `definition` are the digests that were in force when people were asked, `counters` the sums that asking was
+    decided by; `release_by` ends the window in which an approved call may run; `note` says why it ended. `confirmation` is the
+    caller's own user's answer, which meets no requirement of a group; `spent` are the single uses that were used up.
+    `continued`: what the server asked back was answered, once.
     """
 
     id: RequestId
@@ -40,6 +40,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     definition: str
     rules: tuple[str, ...]
     reasons: tuple[Reason, ...]
+    counters: dict[str, float] = {}
     opened_at: datetime
     expires_at: datetime
     origin: Origin = Origin()
@@ -152,7 +153,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
             reviews = tuple(review for review in reviews if review.evidence is not None)
         after = self._next(
             state=RequestState.PENDING, plan=decision.plan, reviews=reviews, confirmation=None, policy=decision.policy,
-            rules=decision.rules, reasons=decision.reasons, release_by=None, decided_by="",
+            rules=decision.rules, reasons=decision.reasons, counters=decision.counters, release_by=None, decided_by="",
             expires_at=now + decision.plan.timeout,
         )  # fmt: skip
         return Change(after, events.Reopened(at=now, **after._stamp(), policy=decision.policy, rules=decision.rules))

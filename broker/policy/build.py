@@ -14,7 +14,7 @@ from broker.policy import directory
 from broker.policy.build_rules import RuleBuilder, approval
 from broker.policy.build_rules import match as match_of
 from broker.policy.conditions import Vocabulary, environment, type_word
-from broker.policy.nodes import Node
+from broker.policy.nodes import Node, Place
 from broker.policy.rules import Counter, Defaults, Match, Rule
 from broker.policy.ruleset import RuleSet, index
 from broker.policy.shapes import Read
@@ -48,14 +48,14 @@ def build(files: Files, environment_name: str) -> Built | None:
     """Return everything, or None where something is wrong: it is on the sheets then."""
     consts = {name: entry.value for name, entry in _once(files, "consts").items()}
     counters = {name: _counter(name, entry.value) for name, entry in _once(files, "counters").items()}
-    types = {**dict.fromkeys(_written(files, "consts"), "any"), **{name: type_word(value) for name, value in consts.items()}}
-    vocabulary = Vocabulary(tuple(sorted(types.items())), tuple(sorted(_written(files, "counters"))))
+    types = {**dict.fromkeys(written(files, "consts"), "any"), **{name: type_word(value) for name, value in consts.items()}}
+    vocabulary = Vocabulary(tuple(sorted(types.items())), tuple(sorted(written(files, "counters"))))
     lib = _once(files, "lib")
-    writer = Writer(vocabulary, {name: entry.value for name, entry in lib.items()}, _written(files, "lib"))
+    writer = Writer(vocabulary, {name: entry.value for name, entry in lib.items()}, written(files, "lib"))
     snippets = {name: writer.snippet(name, entry.node, entry.sheet) for name, entry in lib.items()}
     defaults = _defaults(files)
     ids = frozenset(read.get("id") for _, read in _entries(files, "rules") if "id" in read.values)
-    builder = RuleBuilder(writer, defaults, _written(files, "counters"), ids)
+    builder = RuleBuilder(writer, defaults, written(files, "counters"), ids)
     rules, exemptions = builder.exempted(_rules(files, builder), _entries(files, "exceptions"))
     people, servers = _people(files), _servers(files)
     if any(sheet.problems for sheet, _ in files):
@@ -68,21 +68,25 @@ def build(files: Files, environment_name: str) -> Built | None:
     return Built(people, servers, made)
 
 
-def _places(files: Files) -> dict[str, str]:
-    """Where the names of tables stand."""
-    found: dict[str, str] = {}
+def _places(files: Files) -> dict[str, tuple[str, int]]:
+    """Where the names of tables stand: `file:line`, and the column."""
+    found: dict[str, tuple[str, int]] = {}
     for sheet, read in files:
         if read.get("defaults"):
-            found["defaults"] = f"{sheet.document.file}:{read.at('defaults').line}"
+            found["defaults"] = _spot(sheet, read.node.keys["defaults"])
     for section in ("consts", "counters", "lib", "groups", "people"):
         for sheet, read in files:
             table = read.get(section)
             for name in table.values if table is not None else ():
-                found.setdefault(f"{section}.{name}", f"{sheet.document.file}:{table.node.keys[name].line}")
+                found.setdefault(f"{section}.{name}", _spot(sheet, table.node.keys[name]))
     return found
 
 
-def _written(files: Files, section: str) -> frozenset[str]:
+def _spot(sheet: Sheet, place: Place) -> tuple[str, int]:
+    return f"{sheet.document.file}:{place.line}", place.column
+
+
+def written(files: Files, section: str) -> frozenset[str]:
     """The names of a table, those of wrong entries too: rules that use them are not told so again."""
     return frozenset(name for _, read in files if read.get(section) is not None for name in read.get(section).node.value)
 

@@ -21,7 +21,7 @@ from broker.policy.rules import (
     names,
 )
 from broker.policy.shapes import Read
-from broker.policy.sheet import BAD, Sheet, nearest
+from broker.policy.sheet import BAD, Sheet, likely, nearest
 from broker.policy.titles import bad_holes
 from broker.policy.writing import Writer
 
@@ -173,7 +173,7 @@ class RuleBuilder:
             if rule is None and name in self._known:
                 continue
             if rule is None:
-                sheet.wrong(read.at("rules"), f"there is no rule `{name}`", nearest(name, rules) if rules else "write its id")
+                sheet.wrong(read.at("rules"), f"there is no rule `{name}`", likely(name, self._known) or "write the id of a rule")
             elif rule.guardrail:
                 sheet.wrong(read.at("rules"), f"`{name}` is a guardrail: nothing takes it away", "change the rule itself")
             elif rule.effect is RuleEffect.ALLOW:

@@ -6,25 +6,37 @@ from datetime import date
 from pathlib import Path
 
 from broker.errors import PolicyInvalid
+from broker.policy import nodes
 from broker.policy.argument_lints import Definitions, argument_lints, unpinned, with_tools
 from broker.policy.cases import load_cases
 from broker.policy.findings import Finding, Level, at, invalid, ordered
 from broker.policy.lints import lints
-from broker.policy.load import load
+from broker.policy.load import as_read, files, load
 from broker.policy.model import Policy
+from broker.policy.named_groups import unknown_groups
 from broker.policy.ruleset import ruleset
+from broker.policy.sheet import Sheet
 from broker.policy.suite import run
 
 
 def check(folder: Path, today: date, *, environment: str = "", definitions: Definitions | None = None) -> list[Finding]:
     """Return all findings, in the order of files and lines. `definitions` are what servers list, where they are at hand."""
+    asked = _unknown_groups(folder)
     try:
         policy = load(folder, environment=environment)
     except PolicyInvalid as error:
-        return ordered(invalid(error.problems))
+        return ordered([*invalid(error.problems), *asked])
     offered = definitions or {}
     by_tools = [*unpinned(policy, offered), *argument_lints(policy, offered)]
-    return ordered([*lints(with_tools(policy, offered), today), *by_tools, *_untested(folder, policy)])
+    return ordered([*asked, *lints(with_tools(policy, offered), today), *by_tools, *_untested(folder, policy)])
+
+
+def _unknown_groups(folder: Path) -> list[Finding]:
+    try:
+        contents = files(folder)
+    except PolicyInvalid:
+        return []
+    return list(unknown_groups(as_read([Sheet(nodes.read(name, content)) for name, content in contents.items()])))
 
 
 def _untested(folder: Path, policy: Policy) -> list[Finding]:

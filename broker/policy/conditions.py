@@ -18,6 +18,7 @@ from cel_expr_python.ext import ext_math, ext_optional, ext_strings  # type: ign
 
 from broker.policy import functions
 from broker.policy.cel_text import tokens
+from broker.policy.sheet import likely
 
 _T = cel.Type
 _LONGEST = 20_000
@@ -120,7 +121,7 @@ def compiled(vocabulary: Vocabulary, source: str, boolean: bool = True) -> Any:
         if "sql_kinds" in source:
             importlib.import_module("broker.policy.sql")
     except Exception as error:  # the engine raises RuntimeError for any mistake, and other types for odd text
-        return _mistakes(str(error))
+        return _mistakes(str(error), vocabulary)
     if boolean and program.return_type() != _T.BOOL:
         kind = program.return_type().name().lower()
         return (Mistake(1, 1, f"a condition is true or false, this is {kind}", "compare it with something, e.g. `== true`"),)
@@ -135,16 +136,26 @@ def zone_data() -> bool:
     return ask(program, engine.Activation({}))[0] is Answer.YES
 
 
-def _mistakes(told: str) -> tuple[Mistake, ...]:
+def _mistakes(told: str, vocabulary: Vocabulary) -> tuple[Mistake, ...]:
     places = _PLACE.findall(told)
-    found = [Mistake(int(line), int(column), f"CEL: {message[:300]}", _mend(message)) for line, column, message in places]
+    found = [
+        Mistake(int(line), int(column), f"CEL: {message[:300]}", _mend(message, vocabulary)) for line, column, message in places
+    ]
     return tuple(found) or (Mistake(1, 1, f"CEL: {told.splitlines()[0][:300]}"),)
 
 
-def _mend(message: str) -> str:
+_UNDECLARED = re.compile(r"undeclared reference to '([^']*)'")
+
+
+def _mend(message: str, vocabulary: Vocabulary) -> str:
     if "(double, int)" in message or "(int, double)" in message:
         return "constants and counters are doubles: write 100.0 instead of 100"
-    if "undeclared reference" in message:
+    if "identifier: const" in message:
+        return "write consts.NAME"
+    if (unknown := _UNDECLARED.search(message)) is not None:
+        own = [f"consts.{name}" for name, _ in vocabulary.consts] + [f"counters.{name}" for name in vocabulary.counters]
+        if guess := likely(unknown.group(1), (*VARIABLES, *own, *(name for name, *_ in _FUNCTIONS))):
+            return guess
         return "names are args.*, caller.*, client.*, server.*, tool.*, env, now, consts.*, counters.*, lib.*"
     if "no matching overload" in message:
         return "compare and add like to like; double(args.x) makes a number for arithmetic"

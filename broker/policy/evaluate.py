@@ -124,7 +124,7 @@ class Judgement:
         rules = {rule.id: rule for rule in self._candidates.asking}
         fixed = {reason.rule: reason for reason in (_UNMATCHED, _UNKNOWN_TOOL)}
         reasons = [fixed.get(ask.rule) or self._why(rules[ask.rule]) for ask in asks]
-        return RequireApproval(**self._told(reasons), plan=plan)
+        return RequireApproval(**self._told(reasons), plan=plan, counters=dict(self._context.facts.counters))
 
     def _told(self, reasons: list[Reason]) -> dict[str, Any]:
         ordered = tuple(sorted(reasons, key=lambda reason: reason.rule))

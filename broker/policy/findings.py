@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -65,8 +67,13 @@ def for_github(findings: Iterable[Finding], folder: str) -> Iterator[str]:
         problem = item.problem
         level = "notice" if item.level is Level.NOTE else item.level.value
         text = problem.message + (f"; {problem.mend}" if problem.mend else "")
-        place = f"file={_escaped(f'{folder}/{problem.file}', ',:')},line={problem.line},col={problem.column}"
+        place = f"file={_escaped(_path(folder, problem.file), ',:')},line={problem.line},col={problem.column}"
         yield f"::{level} {place},title={_escaped(item.code, ',:')}::{_escaped(text)}"
+
+
+def _path(folder: str, file: str) -> str:
+    """As both services look it up: from the top of the checkout, without `./`."""
+    return posixpath.normpath(f"{folder}/{file}")
 
 
 def _escaped(text: str, more: str = "") -> str:
@@ -97,5 +104,5 @@ def _result(item: Finding, folder: str) -> dict[str, Any]:
         "ruleId": item.code,
         "level": item.level.value,
         "message": {"text": problem.message + (f"; {problem.mend}" if problem.mend else "")},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": f"{folder}/{problem.file}"}, "region": region}}],
+        "locations": [{"physicalLocation": {"artifactLocation": {"uri": quote(_path(folder, problem.file))}, "region": region}}],
     }

@@ -86,15 +86,15 @@ def _unused(rules: RuleSet) -> Iterator[Finding]:
     everything = [("consts", name) for name in rules.consts] + [("counters", name) for name in rules.counters]
     for kind, name in [*everything, *(("lib", name) for name in rules.snippets)]:
         if (kind, name) not in used | limits:
-            where = rules.places.get(f"{kind}.{name}", ":1")
-            yield at("unused", Level.WARNING, where, f"`{kind}.{name}` is used by no rule", "take it away")
+            where, column = rules.places[f"{kind}.{name}"]
+            yield at("unused", Level.WARNING, where, f"`{kind}.{name}` is used by no rule", "take it away", column=column)
 
 
 def _defaults(rules: RuleSet) -> Iterator[Finding]:
     if rules.defaults.unmatched is Effect.ALLOW:
-        where = rules.places.get("defaults", ":1")
+        where, column = rules.places["defaults"]
         told = "`unmatched: allow` lets through what no rule is about"
-        yield at("open-default", Level.WARNING, where, told, "write deny or require_approval")
+        yield at("open-default", Level.WARNING, where, told, "write deny or require_approval", column=column)
 
 
 def _zones(rules: list[Rule]) -> Iterator[Finding]:
@@ -109,8 +109,9 @@ def _zones(rules: list[Rule]) -> Iterator[Finding]:
 def _directory(policy: Policy) -> Iterator[Finding]:
     for person in policy.people.persons:
         if person != person.lower():
-            place = ruleset(policy).places[f"people.{person}"]
-            yield at("upper-case-person", Level.WARNING, place, f"`{person}` has upper-case letters", "write ids in lower case")
+            where, column = ruleset(policy).places[f"people.{person}"]
+            told = f"`{person}` has upper-case letters"
+            yield at("upper-case-person", Level.WARNING, where, told, "write ids in lower case", column=column)
     for server in policy.servers.values():
         for name, value in server.headers.items():
             if name.lower() in ("authorization", "cookie", "x-api-key") and not _REFERENCE.fullmatch(value):

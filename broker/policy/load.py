@@ -7,7 +7,7 @@ from pathlib import Path
 
 from broker.errors import PolicyInvalid
 from broker.policy import nodes
-from broker.policy.build import build
+from broker.policy.build import Files, build
 from broker.policy.language import RULES
 from broker.policy.model import Policy, Problem
 from broker.policy.shapes import Read
@@ -51,17 +51,18 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
 
 def compose(contents: dict[str, bytes], *, environment: str = "") -> Policy:
     """Make a policy from the contents of its files. Raises `PolicyInvalid`."""
-    sheets = [(Sheet(nodes.read(name, content)), name) for name, content in sorted(contents.items())]
-    reads = []
-    for sheet, _ in sheets:
-        read = RULES.read(sheet.document.root, sheet) if sheet.document.root is not None else None
-        if isinstance(read, Read):
-            reads.append((sheet, read))
-    made = build(reads, environment)
-    problems = {problem: None for sheet, _ in sheets for problem in sheet.problems}
+    sheets = [Sheet(nodes.read(name, content)) for name, content in sorted(contents.items())]
+    made = build(as_read(sheets), environment)
+    problems = {problem: None for sheet in sheets for problem in sheet.problems}
     if problems or made is None:
         raise PolicyInvalid(tuple(sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))))
     return Policy(digest=digest(contents), people=made.people, servers=made.servers, compiled=made.rules)
+
+
+def as_read(sheets: list[Sheet]) -> Files:
+    """Return what stands on the sheets, as far as it can be read: mistakes are on them then."""
+    reads = [(sheet, RULES.read(sheet.document.root, sheet)) for sheet in sheets if sheet.document.root is not None]
+    return [(sheet, read) for sheet, read in reads if isinstance(read, Read)]
 
 
 def digest(contents: dict[str, bytes]) -> str:

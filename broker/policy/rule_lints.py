@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from broker.domain.decisions import Effect, Severity
 from broker.domain.people import Group
 from broker.domain.servers import effective_hints
 from broker.policy.cel_text import chains, tokens
+from broker.policy.conditions import Answer, ask
 from broker.policy.findings import Finding, Level, at
 from broker.policy.model import Policy
-from broker.policy.rules import Condition, Rule
+from broker.policy.rules import Condition, Match, Rule
+from broker.policy.ruleset import ruleset
+from broker.policy.sheet import likely
 
 _ARITHMETIC = frozenset(("+", "-", "*", "/", "%"))
 
@@ -24,15 +27,23 @@ def _unknown_names(rule: Rule, policy: Policy) -> Iterator[Finding]:
     """A rule about servers and tools that nobody listed or accepted never meets a call."""
     match, servers = rule.match, policy.servers
     for name in sorted(match.server.exact - servers.keys()):
-        yield on(rule, "no-such-server", f"names the server `{name}`, which servers.yaml does not", "mend the name")
+        mend = likely(name, servers) or "mend the name"
+        yield on(rule, "no-such-server", f"names the server `{name}`, which servers.yaml does not", mend)
     listed = [(server, tool) for server in servers for tool in servers[server].tools]
     met = {tool for server, tool in listed if match.covers(server, tool)}
     reached = [name for name in servers if not match.server or match.server.has(name)]
     if not met and reached and (match.tool or match.not_tool):
-        yield on(rule, "no-such-tool", "is about no tool that is known", "mend the name, or list or pin the tool")
+        yield on(rule, "no-such-tool", "is about no tool that is known", _tool_mend(match.tool.written, listed, reached))
     elif reached:
         for name in sorted(match.tool.exact - {tool for _, tool in listed}):
-            yield on(rule, "no-such-tool", f"names the tool `{name}`, which is not known", "mend the name, or list or pin it")
+            told = f"names the tool `{name}`, which is not known"
+            yield on(rule, "no-such-tool", told, _tool_mend((name,), listed, reached))
+
+
+def _tool_mend(names: Iterable[str], listed: list[tuple[str, str]], reached: list[str]) -> str:
+    offered = sorted({tool for server, tool in listed if server in reached})
+    guesses = (likely(name, offered) for name in names)
+    return next(filter(None, guesses), "mend the name, or list or pin the tool")
 
 
 def _wide_allow(rule: Rule, policy: Policy) -> Iterator[Finding]:
@@ -46,6 +57,29 @@ def _wide_allow(rule: Rule, policy: Policy) -> Iterator[Finding]:
             if match.covers(name, tool) and hints.destructive and all(getattr(hints, key) is value for key, value in match.hints):
                 yield on(rule, "wide-allow", f"lets {name}/{tool} through, which may destroy", "name the tools, or add `when`")
                 return
+
+
+def _unreachable(rule: Rule, policy: Policy) -> Iterator[Finding]:
+    """A rule that no call can meet, by its own words."""
+    for told in (*_contradicted(rule.match), *(_never_true(rule.when, policy) if rule.when is not None else ())):
+        yield on(rule, "unreachable", f"never meets a call: {told}", "mend it, or take the rule away")
+
+
+def _contradicted(match: Match) -> Iterator[str]:
+    if (match.groups_any and match.groups_any <= match.groups_none) or match.groups_all & match.groups_none:
+        yield "the groups that it wants are those that it leaves out"
+    hints = dict(match.hints)
+    if hints.get("read_only") and hints.get("destructive"):
+        yield "what is read-only is never destructive"
+
+
+def _never_true(when: Condition, policy: Policy) -> Iterator[str]:
+    """Conditions about constants alone can be asked here and now."""
+    rules = ruleset(policy)
+    if all(chain.names[0] == "consts" for chain in chains(when.source)):
+        known = rules.engine.Activation({f"consts.{name}": value for name, value in rules.consts.items()})
+        if ask(when.program, known)[0] is Answer.NO:
+            yield "its condition is never true"
 
 
 def _own_word(rule: Rule, policy: Policy) -> Iterator[Finding]:
@@ -116,16 +150,8 @@ def _groups(rule: Rule, policy: Policy) -> Iterator[Finding]:
         return
     for need in rule.approval.all_of:
         group = policy.people.groups.get(need.group)
-        if group is None:
-            yield on(rule, "no-such-group", f"asks the group `{need.group}`, which nobody defines", _DEFINE, Level.ERROR)
-        elif not group.idp and not group.slack:
+        if group is not None and not group.idp and not group.slack:
             yield from _size(rule, group, need.count)
-    for name in (name for step in rule.approval.escalate for name in step.to):
-        if name not in policy.people.groups:
-            yield on(rule, "no-such-group", f"escalates to `{name}`, which nobody defines", _DEFINE, Level.ERROR)
-
-
-_DEFINE = "define it under `groups`"
 
 
 def _size(rule: Rule, group: Group, count: int) -> Iterator[Finding]:
@@ -138,5 +164,5 @@ def _size(rule: Rule, group: Group, count: int) -> Iterator[Finding]:
 
 
 EACH: tuple[Callable[[Rule, Policy], Iterator[Finding]], ...] = (
-    _unknown_names, _wide_allow, _own_word, _double, _weak_critical, _caller_confirms, _shown_secret, _groups,
+    _unknown_names, _unreachable, _wide_allow, _own_word, _double, _weak_critical, _caller_confirms, _shown_secret, _groups,
 )  # fmt: skip

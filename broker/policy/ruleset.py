@@ -29,7 +29,7 @@ class Candidates(msgspec.Struct, frozen=True, eq=False):
 class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     """Everything the files say beside people and servers. `rules` holds disabled ones too.
 
-    `places` says `file:line` of `defaults`, `consts.x`, `counters.x`, `lib.x`, `groups.x` and `people.x`.
+    `places` says `file:line` and column of `defaults`, `consts.x`, `counters.x`, `lib.x`, `groups.x` and `people.x`.
     """
 
     rules: tuple[Rule, ...]
@@ -39,7 +39,7 @@ class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     exemptions: tuple[Exemption, ...]
     snippets: dict[str, Condition]
     environment: str
-    places: dict[str, str]
+    places: dict[str, tuple[str, int]]
     vocabulary: Vocabulary
     engine: Any
     candidates: Callable[[str, str], Candidates]

@@ -60,5 +60,10 @@ def said(value: Any) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """The mend for a mistyped word: the nearest known one, else all of them."""
     words = list(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.7)
-    return f"did you mean `{close[0]}`?" if close else "write one of " + ", ".join(f"`{name}`" for name in words)
+    return likely(word, words) or "write one of " + ", ".join(f"`{name}`" for name in words)
+
+
+def likely(word: str, known: Iterable[str]) -> str:
+    """The mend for a word that is close to a known one, else nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.7)
+    return f"did you mean `{close[0]}`?" if close else ""

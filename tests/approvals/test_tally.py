@@ -65,10 +65,13 @@ async def test_a_call_that_met_a_mistake_is_not_counted(counter: Counter) -> Non
 async def test_an_approved_refund_counts_when_it_is_sent(running: Counter) -> None:
     running.policies.write(rules=LIMIT)
     request = await running.parked(6000)
+    assert request.counters == {"refunds_24h": 0.0}
     assert isinstance(await running.ask(100), Admitted)
     await running.approve(request)
     assert (await running.ended(request)).state is RequestState.COMPLETED
-    assert isinstance(await running.ask(200), Parked)
+    asked = await running.ask(200)
+    assert isinstance(asked, Parked)
+    assert asked.request.counters == {"refunds_24h": 6100.0}
 
 
 async def test_asking_is_counted_once_for_a_request_and_not_for_those_who_join(counter: Counter) -> None:

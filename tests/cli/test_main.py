@@ -77,3 +77,12 @@ def test_the_tables_are_written_between_their_marks_and_nowhere_else() -> None:
         f"<!-- commands -->\n{commands_table()}\n<!-- /commands -->\nend\n"
     )
     assert written(written(text)) == written(text)
+
+
+def test_a_reader_that_has_enough_is_told_nothing_more() -> None:
+    typed = [sys.executable, "-m", "broker", "policy", "schema"]
+    with subprocess.Popen(typed, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as broker:
+        assert broker.stdout is not None
+        assert broker.stderr is not None
+        broker.stdout.close()
+        assert (broker.wait(), broker.stderr.read()) == (141, b"")

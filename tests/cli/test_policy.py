@@ -71,7 +71,7 @@ def test_check_fails_for_errors_and_for_warnings_only_when_strict(folder: Path, 
     status, out, _ = run(capsys, "check", folder, "--strict")
     assert (status, out) == (
         1,
-        "more.yaml:1:1: warning: `consts.lost` is used by no rule [unused]\n    take it away\n1 finding(s)\n",
+        "more.yaml:1:10: warning: `consts.lost` is used by no rule [unused]\n    take it away\n1 finding(s)\n",
     )
     (folder / "more.yaml").write_text("const: {lost: 1}")
     assert run(capsys, "check", folder)[0] == 1
@@ -205,14 +205,26 @@ def test_check_refuses_a_list_of_tools_that_is_none(folder: Path, capsys: pytest
     assert run(capsys, "check", folder, "--definitions", folder / "tools.json")[0] == 2
 
 
-async def park(folder: Path, url: str, *, policy: str, moves: tuple[Move, ...] = ()) -> str:
-    """A refund of 400 that the policy with this digest asked about."""
+def test_explain_knows_a_pinned_tool(folder: Path, capsys: pytest.CaptureFixture[str], store: str) -> None:
+    typed = ("explain", "shop", "payout", '{"amount": 40}')
+    assert run(capsys, *typed)[1].splitlines()[0] == "deny by unknown_tool"
+    schema = {"properties": {"amount": {"type": "number"}}, "required": ["amount"]}
+    anyio.run(pin, folder, store, {"name": "payout", "inputSchema": schema})
+    assert run(capsys, *typed)[1].splitlines()[0] == "allow by small"
+    assert run(capsys, "explain", "shop", "payout", "{}")[1].splitlines()[0] == "deny by arguments"
+
+
+async def park(
+    folder: Path, url: str, *, policy: str, moves: tuple[Move, ...] = (), amount: int = 400, day: float | None = None
+) -> str:
+    """A refund that the policy with this digest asked about; `day` is what its counter held then."""
     async with open_store(url, data=folder / "data", broker_id="broker-1") as store:
-        make = draft(server="shop", tool="refund", arguments={"amount": 400}, group="leads")
+        make = draft(server="shop", tool="refund", arguments={"amount": amount}, group="leads")
+        counters = {} if day is None else {"day": day}
 
         def parked(now: datetime) -> Change:
             change = make(now)
-            return Change(structs.replace(change.after, policy=policy), change.event)
+            return Change(structs.replace(change.after, policy=policy, counters=counters), change.event)
 
         request, _ = await store.requests.open("join", parked)
         for move in moves:
@@ -231,6 +243,16 @@ def test_explain_shows_a_past_request_by_the_policy_of_its_day(
     status, out, err = run(capsys, "explain", "--request", request)
     assert (status, out.splitlines()[0]) == (0, f"require_approval by {'old-large' if kept else 'large'}")
     assert ("was not kept" in err) is not kept
+
+
+def test_explain_and_replay_of_a_past_request_know_what_its_counters_held(
+    folder: Path, capsys: pytest.CaptureFixture[str], store: str
+) -> None:
+    request = anyio.run(lambda: park(folder, store, policy="sha256:old", amount=40, day=2000.0))
+    out = run(capsys, "explain", "--request", request)[1]
+    assert (out.splitlines()[0], "counters.day  =  2000.0" in out) == ("require_approval by large", True)
+    assert run(capsys, "explain", "--request", request, "--counter", "day=0")[1].splitlines()[0] == "allow by small"
+    assert run(capsys, "replay", "--no-new-access")[0] == 0
 
 
 @pytest.mark.usefixtures("store")

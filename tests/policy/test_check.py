@@ -61,12 +61,16 @@ def codes(policy: Any) -> list[str]:
         ("rules: [{id: aa, title: 'Pay {args.cards}', redact: [$.args.card.number], effect: deny}]", []),
         ("rules: [{id: aa, redact: [$.args.a], effect: require_approval, approval: {show: args.a, all_of: [{group: leads}]}}]",
          ["shows-redacted"]),
-        ("rules: [{id: aa, effect: require_approval, approval: {all_of: [{group: lead}]}}]", ["no-such-group"]),
         ("rules: [{id: aa, effect: require_approval, approval: {all_of: [{group: leads, count: 3}]}}]", ["group-too-small"]),
         ("rules: [{id: aa, effect: require_approval, approval: {all_of: [{group: leads, count: 2}]}}]", ["group-just-enough"]),
         ("rules: [{id: aa, effect: require_approval, approval: {all_of: [{group: all, count: 9}]}}]", []),
-        ("rules: [{id: aa, effect: require_approval, approval: {all_of: [{group: leads}], escalate: "
-         "[{after: 1m, to: [{group: none}]}]}}]", ["no-such-group"]),
+        ("rules: [{id: aa, match: {groups_any: [x], groups_none: [x, y]}, effect: deny}]", ["unreachable"]),
+        ("rules: [{id: aa, match: {groups_any: [x, z], groups_none: [x, y]}, effect: deny}]", []),
+        ("rules: [{id: aa, match: {groups_all: [x, z], groups_none: [x]}, effect: deny}]", ["unreachable"]),
+        ("rules: [{id: aa, match: {hints: {read_only: true, destructive: true}}, effect: deny}]", ["unreachable"]),
+        ("consts: {on: false}\nrules: [{id: aa, when: consts.on, effect: deny}]", ["unreachable"]),
+        ("consts: {on: true}\nrules: [{id: aa, when: consts.on, effect: deny}]", []),
+        ("rules: [{id: aa, when: 1 / 0 == 1, effect: deny}]", []),
         (f"rules: [{REFUND}, {{id: bb, match: {{server: payments}}, effect: deny}}]", []),
         ("rules: [{id: aa, match: {server: payments, tool: refund}, effect: allow}, "
          "{id: bb, match: {server: payments}, effect: deny}]",
@@ -180,6 +184,37 @@ def test_a_pinned_tool_is_known_and_a_listed_one_that_is_not_pinned_is_told(
     assert [item.code for item in check(tmp_path, TODAY, definitions=definitions)] == found
 
 
+def test_a_group_that_nobody_defines_is_found_at_its_place_whatever_else_is_wrong(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(
+        "groups: {leads: [a@example.com, b@example.com], broken: 1}\n"
+        "defaults: {approval: {all_of: [{group: lead}]}}\n"
+        "rules:\n"
+        "  - {id: aa, effect: require_approval, approval: {all_of: [{group: finance}, {group: broken}],\n"
+        "     escalate: [{after: 1m, to: [{group: leads}, {group: bosses}]}]}}\n"
+    )
+    found = [item.problem for item in check(tmp_path, TODAY) if item.code == "no-such-group"]
+    assert found == [
+        Problem("rules.yaml", 2, 40, "there is no group `lead`", "did you mean `leads`?"),
+        Problem("rules.yaml", 4, 68, "there is no group `finance`", "define it under `groups`"),
+        Problem("rules.yaml", 5, 58, "there is no group `bosses`", "define it under `groups`"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("match", "mend"),
+    [
+        ("{server: paymnts}", "did you mean `payments`?"),
+        ("{server: payments, tool: refnd}", "did you mean `refund`?"),
+        ("{server: payments, tool: [refund, refnd]}", "did you mean `refund`?"),
+        ("{server: payments, tool: payout}", "mend the name, or list or pin the tool"),
+        ("{server: elsewhere}", "mend the name"),
+    ],
+)
+def test_a_mistyped_name_is_told_with_the_likely_one(policy_of: Any, match: str, mend: str) -> None:
+    found = lints(policy_of(f"rules: [{{id: aa, match: {match}, effect: deny}}]"), TODAY)
+    assert [item.problem.mend for item in found] == [mend]
+
+
 def test_check_tells_mistakes_of_files_and_tests_in_order(tmp_path: Path) -> None:
     (tmp_path / "b.yaml").write_text("rules: [{id: aa, effect: denied}]")
     (tmp_path / "a.yaml").write_text("consts: {x: 1, x: 2}")
@@ -222,7 +257,7 @@ def test_findings_are_printed_for_people() -> None:
 
 
 def test_findings_are_printed_for_github_without_breaking_out_of_their_line() -> None:
-    assert list(for_github([FINDING, NOTE], "p:q")) == [
+    assert list(for_github([FINDING, NOTE], "./p:q")) == [
         "::warning file=p%3Aq/a%2Cb.yaml,line=3,col=9,title=shadowed::100 %25 never%0Awins; mend: it",
         "::notice file=p%3Aq/c.yaml,line=1,col=1,title=note::look",
     ]
@@ -232,7 +267,7 @@ def test_findings_are_printed_as_json_and_sarif() -> None:
     assert json.loads(as_json([NOTE])) == [
         {"code": "note", "level": "note", "problem": {"file": "c.yaml", "line": 1, "column": 1, "message": "look"}}
     ]
-    log = json.loads(as_sarif([FINDING], "policies"))
+    log = json.loads(as_sarif([FINDING], "./policies/"))
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     assert run["tool"]["driver"] == {"name": "broker policy check", "rules": [{"id": "shadowed"}]}
@@ -244,7 +279,7 @@ def test_findings_are_printed_as_json_and_sarif() -> None:
             "locations": [
                 {
                     "physicalLocation": {
-                        "artifactLocation": {"uri": "policies/a,b.yaml"},
+                        "artifactLocation": {"uri": "policies/a%2Cb.yaml"},
                         "region": {"startLine": 3, "startColumn": 9},
                     }
                 }

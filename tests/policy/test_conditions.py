@@ -106,6 +106,20 @@ def test_a_mistake_is_found_when_the_file_is_loaded(source: str, mistake: str) -
     assert any(mistake in item.message for item in found)
 
 
+@pytest.mark.parametrize(
+    ("source", "mend"),
+    [
+        ("caller.grups == []", "did you mean `caller.groups`?"),
+        ("counters.sum > 1.0", "did you mean `counters.sums`?"),
+        ("emaildomain(args.x) == ''", "did you mean `email_domain`?"),
+        ("const.limit > 1.0", "write consts.NAME"),
+        ("nothing.like.it", "names are args.*, caller.*, client.*, server.*, tool.*, env, now, consts.*, counters.*, lib.*"),
+    ],
+)
+def test_a_mistyped_name_is_told_with_the_likely_one(source: str, mend: str) -> None:
+    assert {item.mend for item in compiled(VOCABULARY, source)} == {mend}
+
+
 def test_a_mistake_has_its_line_and_column() -> None:
     assert compiled(VOCABULARY, "args.n > 1 &&\n  argz.n > 1") == (
         Mistake(

@@ -138,7 +138,7 @@ def test_one_file_with_a_syntax_error_does_not_hide_the_mistakes_of_another() ->
          "`groups_all`, `groups_none`, "
          "`users`, `clients`, `workloads`, `surfaces`, `not_surfaces`, `conversations`, `not_conversations`, `env`"),
         ("exceptions: [{id: ee, rules: [zz], when: 'true', expires: 2027-01-01, owner: me}]",
-         "1:30: there is no rule `zz`; write its id"),
+         "1:30: there is no rule `zz`; write the id of a rule"),
         ("rules: [{id: aa, effect: deny, guardrail: true}]\n"
          "exceptions: [{id: ee, rules: aa, when: 'true', expires: 2027-01-01, owner: me}]",
          "2:30: `aa` is a guardrail: nothing takes it away; change the rule itself"),
