@@ -35,8 +35,9 @@ lint: $(VENV)/.dev ## ruff and mypy
 bench: $(VENV)/.run ## what a call costs (ARGS="--json out.json", ARGS=--peers)
 	@$(BIN)/broker bench $(ARGS)
 
-reference: $(VENV)/.run ## write the README's tables of settings and commands
+reference: $(VENV)/.run ## write the README's tables of settings and commands, and the schemas of policy files
 	@$(BIN)/python -m broker.cli.reference
+	@for what in policy tests; do $(BIN)/broker policy schema $$what > policies/schema/$$what.schema.json; done
 
 lock: $(VENV)/.dev ## pin what pyproject.toml names, with hashes (ARGS=--upgrade: the newest)
 	@$(UV_LOCK) $(ARGS) --group build -o requirements.lock
