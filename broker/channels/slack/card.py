@@ -10,7 +10,7 @@ import msgspec
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
-from broker.channels.slack.facts import arguments_text, facts, fits, on_page_only
+from broker.channels.slack.facts import act, arguments_text, facts, fits, on_page_only
 from broker.channels.slack.status import STATES, standing
 from broker.domain.redaction import Shown, shown_call
 from broker.domain.requests import ApprovalRequest, RequestState
@@ -51,7 +51,8 @@ def notification(request: ApprovalRequest, title: str) -> str:
 
 def may_approve_here(request: ApprovalRequest, shown: Shown) -> bool:
     """Only what is shown whole may be approved here, and only where the rule does not ask for the page."""
-    return request.state is RequestState.PENDING and not on_page_only(request.plan) and shown.whole and fits(shown)
+    here = request.state is RequestState.PENDING and not on_page_only(request.plan)
+    return here and shown.whole and fits(request.call, shown)
 
 
 def view_of(request: ApprovalRequest, shown: Shown) -> str:
@@ -67,8 +68,8 @@ def buttons(request: ApprovalRequest, shown: Shown, face: Face, place: str = "")
     value = Pressed(request.id, request.digest, view_of(request, shown), place).value
     elements: list[Block] = []
     if may_approve_here(request, shown):
-        act = f"{request.call.server} → {request.call.tool} runs once, exactly as this card shows it. {shown.title}"
-        sure = blocks.confirm("Approve this call?", act, "Approve")
+        again = f"{shown.title}: {act(request.call)} runs once, exactly as shown."
+        sure = blocks.confirm("Approve this call?", again, "Approve")
         elements.append(blocks.button(APPROVE, "Approve", value, style="primary", confirm=sure))
     if not on_page_only(request.plan):
         elements += [blocks.button(REJECT, "Reject…", value, style="danger"), blocks.button(DETAILS, "Details", value)]

@@ -7,12 +7,13 @@ import json
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face
+from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Severity
 from broker.domain.redaction import Shown, covered
 from broker.domain.requests import ApprovalRequest, RequestState
 
-# What one field, one reason and the agent's own words may take, and how many fields and reasons there is room for.
-FIELD, REASON, STATED = 300, 300, 400
+# What one field, one reason, the agent's own words and the tool's name may take; how many fields and reasons there is room for.
+FIELD, REASON, STATED, NAME = 300, 300, 400, 200
 FIELDS, REASONS = 10, 5
 
 
@@ -20,20 +21,25 @@ def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
     """Return the parts of the card's rich text, the most decisive first."""
     return [
         _act(request),
+        *_fields(shown),
         _who(request, face),
         *_why(request),
         *_stated(request, face),
-        *_fields(shown),
         _arguments(shown),
         *_held_back(request, shown),
     ]
 
 
-def fits(shown: Shown) -> bool:
-    """Does a card hold title, fields and all of the call without a cut?"""
+def fits(call: ToolCall, shown: Shown) -> bool:
+    """Does a card hold title, tool, fields and all of the call without a cut?"""
     fields = len(shown.fields) <= FIELDS and all(blocks.holds(field.value, FIELD) for field in shown.fields)
     whole = blocks.holds(arguments_text(shown), blocks.RUN, keep="\n\t")
-    return fields and whole and blocks.holds(shown.title, blocks.HEADER)
+    return fields and whole and blocks.holds(shown.title, blocks.HEADER) and blocks.holds(act(call), NAME)
+
+
+def act(call: ToolCall) -> str:
+    """Return what is called, as every face names it."""
+    return f"{call.server} → {call.tool}"
 
 
 def on_page_only(plan: ApprovalPlan) -> bool:
@@ -48,7 +54,7 @@ def arguments_text(shown: Shown) -> str:
 
 
 def _act(request: ApprovalRequest) -> Block:
-    name = blocks.line(f"{request.call.server} → {request.call.tool}", 200, code=True)
+    name = blocks.line(act(request.call), NAME, code=True)
     return blocks.section(blocks.text(f"{request.plan.severity.value.upper()}  ", bold=True), name)
 
 
@@ -98,7 +104,7 @@ def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
     if request.state is not RequestState.PENDING:
         return []
     notes = []
-    if not fits(shown):
+    if not fits(request.call, shown):
         notes.append(f"Not all of the call fits here ({len(arguments_text(shown)):,} characters): open it to approve.")
     if not shown.whole:
         notes.append("Values that look like secrets are covered: open it to look at them and to approve.")

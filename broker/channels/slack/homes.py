@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from broker.approvals.ports import Query
+from broker.channels.slack.blocks import Block
 from broker.channels.slack.home import IN_DIGEST, home, unknown_home, urgent_first
 from broker.channels.slack.identities import Known, Stranger
 from broker.channels.slack.parts import SlackParts
@@ -38,18 +39,22 @@ class Homes:
 
     async def bring(self, user: str) -> None:
         """Publish one person's inbox."""
-        team = (await self._parts.api.workspace()).team
-        known = await self._parts.identities.who(team, user)
-        if isinstance(known, Stranger):
-            view = unknown_home(known.why)
-        else:
-            waiting, more = await self.waiting(known)
-            view = home(waiting, await self._parts.face(), more=more)
+
+        async def latest() -> Block:
+            return await self._view(user)
+
         try:
-            await self._parts.api.write("views.publish", user_id=user, view=view)
+            await self._parts.postman.publish(user, latest)
         except ChannelRefused as refused:
             await self._parts.viewers.delete(user)
             await self._parts.troubles.note(f"{SUBJECT}{user}", refused.reason)
+
+    async def _view(self, user: str) -> Block:
+        known = await self._parts.identities.who((await self._parts.api.workspace()).team, user)
+        if isinstance(known, Stranger):
+            return unknown_home(known.why)
+        waiting, more = await self.waiting(known)
+        return home(waiting, await self._parts.face(), more=more)
 
     async def waiting(self, known: Known) -> tuple[list[ApprovalRequest], bool]:
         """Return the requests that wait for this person, the most urgent first, and whether there are more."""

@@ -11,7 +11,7 @@ from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
 from broker.channels.slack.facts import arguments_text
 from broker.channels.slack.status import STATES, standing
-from broker.domain.redaction import shown_call
+from broker.domain.redaction import covered, shown_call
 from broker.domain.requests import ApprovalRequest
 from broker.domain.reviews import Verdict
 from broker.domain.text import visible
@@ -99,14 +99,14 @@ def _story(request: ApprovalRequest, face: Face) -> Iterator[Block]:
     lines = [blocks.section(blocks.date(request.opened_at), blocks.text("  asked"))]
     for review in request.reviews[:30]:
         verb = "approved" if review.verdict is Verdict.APPROVE else "rejected"
-        said = [blocks.line(f": {review.reason}", 300)] if review.reason else []
+        said = [blocks.line(f": {covered(review.reason, face.key)}", 300)] if review.reason else []
         who = face.person(review.reviewer)
         words = blocks.text(f" {verb} ({review.channel})")
         lines.append(blocks.section(blocks.date(review.at), blocks.text("  "), who, words, *said))
     if request.escalated:
         lines.append(blocks.section(blocks.line(f"asked as well: {', '.join(request.escalated)}", 300)))
     if request.ended_at is not None:
-        note = [blocks.line(f": {request.note}", 600)] if request.note else []
+        note = [blocks.line(f": {covered(request.note, face.key)}", 600)] if request.note else []
         lines.append(blocks.section(blocks.date(request.ended_at), blocks.text(f"  {STATES[request.state]}"), *note))
     yield blocks.rich(blocks.section(blocks.text("What happened", bold=True)), blocks.bullets(lines))
 

@@ -20,7 +20,8 @@ class Tempo(msgspec.Struct, frozen=True):
     """Seconds and counts of delivery, as Slack's documented limits allow them (docs.slack.dev/apis/web-api/rate-limits).
 
     `post`: one message a second and conversation. `update`: `chat.update` is tier 3, 50 a minute and workspace.
-    `gap` and `digest_gap`: between two updates of one message. `crowd`: cards a minute in one conversation before they fold.
+    `publish`: `views.publish` is tier 4, 100 a minute and workspace. `gap` and `digest_gap`: between two updates of one message.
+    `crowd`: cards a minute in one conversation before they fold.
     """
 
     post: float = 1.0
@@ -34,6 +35,8 @@ class Tempo(msgspec.Struct, frozen=True):
     digest_holds: int = 100
     digest_window: float = 600.0
     home_gap: float = 3.0
+    publish: float = 0.6
+    publish_burst: int = 10
     fallback_after: float = 120.0
     look: float = 0.2
     retry: float = 2.0
@@ -84,6 +87,7 @@ class Postman:
         self._tempo = tempo
         self._lanes: dict[str, Lane] = {}
         self._updates = Lane(tempo.update, tempo.update_burst)
+        self._homes = Lane(tempo.publish, tempo.publish_burst)
         self._rests_until = 0.0
 
     def rest(self, seconds: float) -> None:
@@ -129,6 +133,18 @@ class Postman:
                     self._updates.hold(busy.after)
                 else:
                     return message
+
+    async def publish(self, user: str, make: Callable[[], Awaitable[Block]]) -> None:
+        """Show somebody their App Home as `make` makes it when its turn has come."""
+        while True:
+            async with self._homes.turn((0.0,)):
+                self._awake()
+                try:
+                    await self._api.write("views.publish", user_id=user, view=await make())
+                except ChannelBusy as busy:
+                    self._homes.hold(busy.after)
+                else:
+                    return
 
     async def delete(self, channel: str, ts: str) -> None:
         """Take a message of ours away."""

@@ -49,7 +49,7 @@ def reminder_times(request: ApprovalRequest) -> dict[int, datetime]:
 def _reviews(request: ApprovalRequest, face: Face) -> Iterator[Reply]:
     for review in request.reviews:
         verb = "approved" if review.verdict is Verdict.APPROVE else "rejected"
-        said = [blocks.line(f": {review.reason}", 1_000)] if review.reason else []
+        said = [blocks.line(f": {covered(review.reason, face.key)}", 1_000)] if review.reason else []
         words = blocks.text(f" {verb} on {review.channel}")
         key = f"review:{review.reviewer}:{int(review.at.timestamp())}"
         yield Reply(key, f"One review: {verb}", [blocks.rich(blocks.section(face.person(review.reviewer), words, *said))])

@@ -88,6 +88,8 @@ def test_every_state_has_a_card() -> None:
         ({"arguments": {"x": "\u202e" * 400}}, True),
         ({"plan_show": tuple(f"args.a{n}" for n in range(11))}, True),
         ({"plan_type_to_confirm": "args.customer"}, True),
+        ({"tool": "t" * 189}, False),
+        ({"tool": "t" * 190}, True),
         ({"rest": {"task": {"ttl": 60_000}}}, False),
         ({"rest": {"task": "x" * 3_000}}, True),
     ],

@@ -19,8 +19,9 @@ from tests.fakes.slack_front import BOT_USER
 
 PLACES = ("c1", "c2", "c3", "c4", "c5")
 TENTH = Tempo(
-    post=0.1, update=0.125, gap=0.15, crowd=6, crowd_window=6.0, digest_gap=0.4, home_gap=0.3, look=0.02, retry=0.2, lease=2.0
-)
+    post=0.1, update=0.125, gap=0.15, crowd=6, crowd_window=6.0, digest_gap=0.4, home_gap=0.3, publish=0.06, look=0.02, retry=0.2,
+    lease=2.0,
+)  # fmt: skip
 
 
 async def crowd(bench: Bench, count: int, seconds: float) -> dict[str, list[ApprovalRequest]]:
@@ -63,6 +64,8 @@ def digests(messages: list[dict[str, object]]) -> int:
 async def nothing_was_lost_or_broken(bench: Bench, count: int, seconds: float, within: float) -> None:
     bench.slack.limits.on = True
     async with bench.running():
+        for name in ("dana", "fay", "alice", "mallory"):
+            await bench.slack.event({"type": "app_home_opened", "user": await bench.slack.user(name), "tab": "home"})
         parked = await crowd(bench, count, seconds)
         await settled(bench, parked, within)
         assert bench.slack.limits.violations == []

@@ -106,24 +106,40 @@ async def test_a_storm_of_waits_on_updates_ends_with_the_latest_state(bench: Ben
 
 
 async def test_slack_away_stops_nobody_on_the_web_and_what_ended_gets_no_card(bench: Bench) -> None:
-    bench.policies.rules(count=1)
+    await slack_is_away(bench, count=40, seconds=0.5)
+
+
+@pytest.mark.slow
+async def test_ten_minutes_without_slack_and_two_hundred_requests(bench: Bench) -> None:
+    await slack_is_away(bench, count=200, seconds=6.0)  # ten minutes at this bench's hundredfold pace
+
+
+async def slack_is_away(bench: Bench, *, count: int, seconds: float) -> None:
+    """A quarter is approved on the web meanwhile, a quarter runs out: those never get a card, the others do."""
     away = Fault("*", "gone", times=-1)
     bench.slack.faults.append(away)
-    async with bench.running():
-        requests = [await bench.parked(amount=amount) for amount in range(1, 61)]
-        for request in requests[:20]:
+    async with bench.running(), bench.janitor.running():
+        since = anyio.current_time()
+        bench.policies.rules(timeout="1s")
+        expired = [await bench.parked(amount=amount) for amount in range(count // 4)]
+        bench.policies.rules()
+        decided = [await bench.parked(amount=amount) for amount in range(1_000, 1_000 + count // 4)]
+        waiting = [await bench.parked(amount=amount) for amount in range(2_000, 2_000 + count // 2)]
+        for request in decided:
             await bench.review(request, "fay@example.com")
-        for request in requests[:20]:
+        for request in decided:
             await bench.reached(request, RequestState.COMPLETED)
-        assert len(bench.ledger.rows) == 20
+        for request in expired:
+            await bench.reached(request, RequestState.EXPIRED)
+        assert len(bench.ledger.rows) == count // 4
+        await anyio.sleep(max(0.0, since + seconds - anyio.current_time()))
         await bench.slack.until(lambda: away.struck >= 3)
         away.left = 0
-        open_ones = {request.id for request in requests[20:]}
-        with anyio.fail_after(30):
-            while await shown(bench) < open_ones:
+        with anyio.fail_after(60):
+            while await shown(bench) < {request.id for request in waiting}:
                 await bench.slack.next_call()
         said = " ".join(text(card) for card in await bench.slack.messages("refunds"))
-        assert not [request.id for request in requests[:20] if request.id in said]
+        assert not [request.id for request in (*decided, *expired) if request.id in said]
 
 
 async def shown(bench: Bench) -> set[str]:
@@ -131,6 +147,21 @@ async def shown(bench: Bench) -> set[str]:
     pending = (await bench.store.requests.find(Query(states=(RequestState.PENDING,)), limit=500)).requests
     said = " ".join(str(card["blocks"]) for card in await bench.slack.messages("refunds"))
     return {request.id for request in pending if request.id in said}
+
+
+async def test_a_storm_of_waits_over_every_method_ends_with_every_card_at_its_latest_state(bench: Bench) -> None:
+    storm = Fault("*", "429", times=25, wait=0)
+    async with bench.running():
+        first = await bench.parked()
+        await one_card(bench, first.id)
+        bench.slack.faults.append(storm)
+        others = [await bench.parked(amount=amount) for amount in range(5)]
+        await bench.review(first, "fay@example.com")
+        for request in others:
+            await one_card(bench, request.id)
+        await bench.card(says="Approved and ran", at=0)
+        assert storm.struck > 5
+        assert len(await bench.slack.messages("refunds")) == 6
 
 
 async def test_an_outage_is_not_hammered(bench: Bench) -> None:

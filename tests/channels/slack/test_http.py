@@ -92,16 +92,27 @@ async def test_a_replay_is_refused_and_kept_once(door: Door) -> None:
     "heads",
     [
         {"x-slack-signature": "v0=00"},
+        {"x-slack-signature": signed(SECRET.encode(), str(int(NOW)).encode(), CLICK).decode()[:-1]},
+        {"x-slack-signature": signed(b"another", str(int(NOW)).encode(), CLICK).decode()},
         {"x-slack-signature": "v0=é"},
         {"x-slack-signature": ""},
         {"x-slack-request-timestamp": "soon"},
         {"x-slack-request-timestamp": str(int(NOW) - 301)},
+        {"x-slack-request-timestamp": str(int(NOW) + 301)},
         {"x-slack-request-timestamp": "é"},
+        {"x-slack-request-timestamp": ""},
     ],
 )
 @pytest.mark.parametrize("path", ["/slack/interactions", "/slack/events", "/slack/commands"])
 async def test_forged_aged_and_malformed_heads_are_refused(door: Door, path: str, heads: dict[str, str]) -> None:
     assert (await door.post(path, CLICK, heads))[0] == 401
+    assert await door.kept() == []
+
+
+@pytest.mark.parametrize("body", [CLICK[:-1], CLICK + b"&x=1", b""])
+async def test_a_body_that_was_not_signed_like_this_is_refused(door: Door, body: bytes) -> None:
+    signature = signed(SECRET.encode(), str(int(NOW)).encode(), CLICK).decode()
+    assert (await door.post("/slack/interactions", body, {"x-slack-signature": signature}))[0] == 401
     assert await door.kept() == []
 
 
