@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import rfc8785
 
+from broker.domain.canonical import canonical
 from broker.errors import Malformed
 
 
@@ -81,6 +82,6 @@ def join_of(call: ToolCall, digest: str) -> str:
 def digest_of(value: Any) -> str:
     """Return `sha256:` and the hex digest of the canonical JSON (RFC 8785) of `value`."""
     try:
-        return "sha256:" + hashlib.sha256(rfc8785.dumps(value)).hexdigest()
+        return "sha256:" + hashlib.sha256(canonical(value)).hexdigest()
     except (rfc8785.CanonicalizationError, RecursionError, UnicodeError) as error:
         raise Malformed(f"the call has no canonical form: {error}") from None

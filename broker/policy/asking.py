@@ -27,6 +27,7 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     """What came of asking one rule. `applies` is the answer after errors were counted and exceptions heard.
 
     `unmet` is the key of `match` that does not hold; then nothing else was asked. `broken` says why its limit can't be judged.
+    `errors` tell of every part that could not be judged.
     """
 
     rule: Rule
@@ -35,25 +36,27 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     said: tuple[Said, ...] = ()
     exempted_by: str = ""
     broken: str = ""
-
-    @property
-    def errors(self) -> tuple[Reason, ...]:
-        told = [
-            Reason(self.rule.id, said.why, f"{said.condition.file}:{said.condition.line}")
-            for said in self.said
-            if said.answer is Answer.ERROR
-        ]
-        return tuple(told) + ((Reason(self.rule.id, self.broken, self.rule.where),) if self.broken else ())
+    errors: tuple[Reason, ...] = ()
 
 
 def asked(rule: Rule, context: Context) -> Asked:
     """Ask a rule that is about this server and tool. An error tightens: it is a yes for all but allow, and never helps."""
-    unmet = context.unmet(rule.match)
+    unmet = "" if rule.match.anybody else context.unmet(rule.match)
     if unmet:
         return Asked(rule, False, unmet)
-    if rule.when is None and rule.unless is None and rule.limit is None and not rule.exemptions:
+    if not rule.simple:
+        return _Asking(rule, context).result()
+    if rule.when is None:
         return Asked(rule, True)
-    return _Asking(rule, context).result()
+    answer, why = ask(rule.when.program, context.activation)
+    said = Said("when", rule.when, answer, why)
+    if answer is Answer.ERROR:
+        return Asked(rule, rule.outcome is not Effect.ALLOW, "", (said,), errors=(_error(rule, said),))
+    return Asked(rule, answer is Answer.YES, "", (said,))
+
+
+def _error(rule: Rule, said: Said) -> Reason:
+    return Reason(rule.id, said.why, f"{said.condition.file}:{said.condition.line}")
 
 
 class _Asking:
@@ -73,7 +76,10 @@ class _Asking:
             applies = not self._holds("unless", rule.unless, error=not self._strict)
         trips, broken = self._tripped() if applies else (False, "")
         helped = self._exempted_by() if trips and self._strict else ""
-        return Asked(rule, trips and not helped, "", tuple(self._said), helped, broken)
+        errors = [_error(rule, said) for said in self._said if said.answer is Answer.ERROR]
+        if broken:
+            errors.append(Reason(rule.id, broken, rule.where))
+        return Asked(rule, trips and not helped, "", tuple(self._said), helped, broken, tuple(errors))
 
     def _holds(self, of: str, condition: Condition, *, error: bool) -> bool:
         answer, why = ask(condition.program, self._context.activation)

@@ -182,9 +182,10 @@ def ask(program: Any, activation: Any) -> tuple[Answer, str]:
     """Return the answer, and why it is an error. True is the only yes, false the only no; all else is an error."""
     try:
         value = program.eval(activation)
-        if value.type() == _T.BOOL:
-            return (Answer.YES if value.value() is True else Answer.NO), ""
-        return Answer.ERROR, _told(str(value.value())) if value.type() == _T.ERROR else "the answer is neither true nor false"
+        told = value.value()
+        if told is True or told is False:
+            return (Answer.YES if told else Answer.NO), ""
+        return Answer.ERROR, _told(str(told)) if value.type() == _T.ERROR else "the answer is neither true nor false"
     except Exception as error:  # whatever the engine raises is an error of the condition, never an answer
         return Answer.ERROR, _told(str(error))
 

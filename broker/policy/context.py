@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -81,33 +82,59 @@ class Context:
     @cached_property
     def activation(self) -> Any:
         """The CEL variables. A counter that is not known, or not for this call, is left out: to use it is an error."""
-        call, caller, hints = self.call, self.call.caller, self.hints
-        values = {
-            "args": self.arguments,
-            "caller.user": caller.user,
-            "caller.workload": caller.workload,
-            "caller.groups": list(self.groups),
-            "caller.surface": caller.surface,
-            "caller.conversation": caller.conversation,
-            "client.name": caller.client,
-            "client.version": caller.client_version,
-            "server.name": call.server,
-            "server.trust": self.server.trust.value,
-            "tool.name": call.tool,
-            "tool.known": self.facts.known,
-            "tool.read_only": hints.read_only,
-            "tool.destructive": hints.destructive,
-            "tool.idempotent": hints.idempotent,
-            "tool.open_world": hints.open_world,
-            "env": self.rules.environment,
-            "now": self.facts.now,
-            **{f"consts.{name}": list(value) if isinstance(value, tuple) else value for name, value in self.rules.consts.items()},
-        }
-        for counter in self.rules.candidates(call.server, call.tool).counters:
-            if counter.name in self.facts.counters and self.counted(counter) is not None:
-                values[f"counters.{counter.name}"] = float(self.facts.counters[counter.name])
+        values: dict[str, Any] = {}
+        for root in self.rules.candidates(self.call.server, self.call.tool).roots:
+            values.update(_VALUES[root](self))
         return self.rules.engine.Activation(values)
+
+    def known_sums(self) -> dict[str, float]:
+        """The counters that are known, and for this call."""
+        touched = self.rules.candidates(self.call.server, self.call.tool).counters
+        sums = self.facts.counters
+        return {one.name: float(sums[one.name]) for one in touched if one.name in sums and self.counted(one) is not None}
 
 
 def groups_of(policy: Policy, call: ToolCall) -> tuple[str, ...]:
     return standing_of(policy, call.caller)
+
+
+def _of_caller(context: Context) -> dict[str, Any]:
+    caller = context.call.caller
+    return {
+        "caller.user": caller.user,
+        "caller.workload": caller.workload,
+        "caller.groups": list(context.groups),
+        "caller.surface": caller.surface,
+        "caller.conversation": caller.conversation,
+    }
+
+
+def _of_tool(context: Context) -> dict[str, Any]:
+    hints = context.hints
+    return {
+        "tool.name": context.call.tool,
+        "tool.known": context.facts.known,
+        "tool.read_only": hints.read_only,
+        "tool.destructive": hints.destructive,
+        "tool.idempotent": hints.idempotent,
+        "tool.open_world": hints.open_world,
+    }
+
+
+def _consts(context: Context) -> dict[str, Any]:
+    consts = context.rules.consts
+    return {f"consts.{name}": list(value) if isinstance(value, tuple) else value for name, value in consts.items()}
+
+
+# The CEL variables by their first words; all of `conditions.VARIABLES`, constants and counters stand here.
+_VALUES: Mapping[str, Callable[[Context], dict[str, Any]]] = {
+    "args": lambda context: {"args": context.arguments},
+    "caller": _of_caller,
+    "client": lambda context: {"client.name": context.call.caller.client, "client.version": context.call.caller.client_version},
+    "server": lambda context: {"server.name": context.call.server, "server.trust": context.server.trust.value},
+    "tool": _of_tool,
+    "env": lambda context: {"env": context.rules.environment},
+    "now": lambda context: {"now": context.facts.now},
+    "consts": _consts,
+    "counters": lambda context: {f"counters.{name}": total for name, total in context.known_sums().items()},
+}

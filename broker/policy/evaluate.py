@@ -95,9 +95,14 @@ class Judgement:
         return self._unmatched()
 
     def _matching(self, rules: Sequence[Rule]) -> list[Asked]:
-        found = [asked(rule, self._context) for rule in rules]
-        self._errors.extend(error for item in found for error in item.errors)
-        return [item for item in found if item.applies]
+        found = []
+        for rule in rules:
+            item = asked(rule, self._context)
+            if item.errors:
+                self._errors += item.errors
+            if item.applies:
+                found.append(item)
+        return found
 
     def _unknown_tool(self, asking: list[Ask]) -> Decision:
         defaults = self._context.rules.defaults

@@ -6,6 +6,7 @@ import fnmatch
 import re
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ def names(written: tuple[str, ...]) -> Names:
     return Names(frozenset(written) - frozenset(globs), pattern, written)
 
 
-class Match(msgspec.Struct, frozen=True):
+class Match(msgspec.Struct, frozen=True, dict=True):
     """Which calls a rule is about. Keys are ANDed, the names of one key ORed; an empty key holds for all."""
 
     server: Names = Names()
@@ -67,10 +68,16 @@ class Match(msgspec.Struct, frozen=True):
     env: frozenset[str] = frozenset()
     hints: tuple[tuple[str, bool], ...] = ()
 
-    @property
+    @cached_property
     def placed(self) -> bool:
         """Does it ask through which surface, or from which conversation, the call comes?"""
         return bool(self.surfaces or self.not_surfaces or self.conversations or self.not_conversations)
+
+    @cached_property
+    def anybody(self) -> bool:
+        """Does it hold for every call of its servers and tools?"""
+        grouped = self.groups_any or self.groups_all or self.groups_none
+        return not (self.hints or self.env or grouped or self.users or self.clients or self.workloads or self.placed)
 
     def covers(self, server: str, tool: str) -> bool:
         """Does it hold for this server and tool, whoever calls?"""
@@ -129,7 +136,7 @@ class Limit(msgspec.Struct, frozen=True):
     then: Effect
 
 
-class Rule(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+class Rule(msgspec.Struct, frozen=True, eq=False, kw_only=True, dict=True):
     """One rule. `approval` is set wherever it may ask; `where` is `file:line` of its id, `column` its column."""
 
     id: str
@@ -161,10 +168,15 @@ class Rule(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         read = {name for condition in self.conditions for name in condition.counters}
         return frozenset(read | ({self.limit.counter} if self.limit is not None else set()))
 
-    @property
+    @cached_property
     def outcome(self) -> Effect:
         """The effect it has when it matches: a limit denies or asks."""
         return self.limit.then if self.limit is not None else Effect(self.effect.value)
+
+    @cached_property
+    def simple(self) -> bool:
+        """Is `when` all that it asks once it matches?"""
+        return self.unless is None and self.limit is None and not self.exemptions
 
 
 class Counter(msgspec.Struct, frozen=True):

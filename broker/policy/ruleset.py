@@ -14,16 +14,22 @@ from broker.policy.model import Policy
 from broker.policy.rules import Condition, Counter, Defaults, Exemption, Mode, Rule
 
 _REMEMBERED = 4096
+# What a condition may name, by the first word of it.
+ROOTS = frozenset(("args", "caller", "client", "server", "tool", "env", "now", "consts", "counters"))
 
 
 class Candidates(msgspec.Struct, frozen=True, eq=False):
-    """The rules that may be about one tool, by what they would do. `counters` names those that a decision may need."""
+    """The rules that may be about one tool, by what they would do. `counters` names those that a decision may need.
+
+    `roots` are the first words of all that their conditions can name: nothing else has to be made for them.
+    """
 
     denying: tuple[Rule, ...]
     asking: tuple[Rule, ...]
     allowing: tuple[Rule, ...]
     shadow: tuple[Rule, ...]
     counters: tuple[Counter, ...]
+    roots: frozenset[str] = ROOTS
 
 
 class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -82,7 +88,14 @@ def _sorted(rules: list[Rule], touched: tuple[Counter, ...]) -> Candidates:
         allowing=tuple(rule for rule in enforced if rule.outcome is Effect.ALLOW),
         shadow=tuple(rule for rule in rules if rule.mode is Mode.SHADOW),
         counters=touched,
+        roots=_roots(rules),
     )
+
+
+def _roots(rules: list[Rule]) -> frozenset[str]:
+    """A word that stands nowhere in a source can't be named by it; one that stands in a text only is made in vain."""
+    sources = [condition.source for rule in rules for condition in rule.conditions]
+    return frozenset(root for root in ROOTS if any(root in source for source in sources))
 
 
 def ruleset(policy: Policy) -> RuleSet:

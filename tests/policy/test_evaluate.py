@@ -13,6 +13,7 @@ from broker.domain.decisions import (
     Deny,
     Reason,
 )
+from broker.policy.conditions import VARIABLES
 from broker.policy.evaluate import evaluate
 from broker.policy.model import Facts
 
@@ -214,3 +215,16 @@ def test_shadow_rules_are_reported_and_never_decide(policy_of: Any, judge: Any) 
 def test_an_allowed_call_says_by_which_rule_and_policy(policy_of: Any, judge: Any) -> None:
     policy = policy_of("rules: [{id: open, effect: allow, description: Because.}]")
     assert judge(policy) == Allow(policy=policy.digest, rules=("open",), reasons=(Reason("open", "Because.", "f1.yaml:1"),))
+
+
+@pytest.mark.parametrize("name", [*VARIABLES, "consts.most", "counters.calls"])
+def test_every_name_is_known_to_a_condition_that_is_the_only_one(policy_of: Any, judge: Any, name: str) -> None:
+    """What conditions don't name is not made for them: a name that is left out would be an error."""
+    policy = policy_of(f"""
+consts: {{most: 5}}
+counters: {{calls: {{window: 1h, key: [caller]}}}}
+rules: [{{id: r1, effect: deny, when: '[{name}].size() == 2', match: {{server: payments}}}}, {{id: r2, effect: allow}}]
+""")
+    assert judge(policy, {"x": 1}, counters={"calls": 1.0}) == Allow(
+        policy=policy.digest, rules=("r2",), reasons=(Reason("r2", "rule r2", "f1.yaml:4"),)
+    )
