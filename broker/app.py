@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ from broker.approvals.ports import Channel, StillIn
 from broker.approvals.releaser import Releaser
 from broker.approvals.stops import Stops
 from broker.assets import shipped
-from broker.audit.keys import SigningKey, signing_key
+from broker.audit.keys import SigningKey, published, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
 from broker.channels.web.app import web_app
@@ -30,6 +30,7 @@ from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
 from broker.checkup import examined
 from broker.data_keys import data_keys
+from broker.domain.requests import ApprovalRequest
 from broker.doors import Identity, identity_of
 from broker.entrance import Agents, agents_entrance
 from broker.foresight import forecaster
@@ -44,7 +45,7 @@ from broker.registered import Registry, registry_of
 from broker.reload import PolicyFolder
 from broker.serving import ASGIApp, Front
 from broker.settings import Settings
-from broker.signing import asserts, stamp
+from broker.signing import words
 from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
@@ -98,16 +99,19 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
     """
     async with AsyncExitStack() as rooms:
         ground = await _ground(settings, address, rooms)
-        told = ground.key, settings.public_url or f"broker:{ground.broker}", now
-        stamping = ground.tracing.stamped(stamp(*told)) if ground.tracing else stamp(*told)
-        out = await outward(settings, ground.registry.joined, ground.store, stamping, asserts(*told), rooms)
+        said = words(
+            ground.key, settings.public_url or f"broker:{ground.broker}", now, ground.registry.joined,
+            name_people=settings.receipts_name_people,
+        )  # fmt: skip
+        said = said.stamped(ground.tracing.stamped) if ground.tracing else said
+        out = await outward(settings, ground.registry.joined, ground.store, said, rooms)
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
         agents = Agents(identity, cases.desk, cases.guard, cases.releaser)
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
         rooms.push_async_callback(gateway.close)
-        web = await _web(ground, cases.desk, identity, out)
+        web = await _web(ground, cases.desk, identity, out, said.record)
         people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         groups.slack = people.slack
         await _background(ground, cases, out, channels=people.channels)
@@ -160,7 +164,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     )  # fmt: skip
     await policies.load()
     rooms.push_async_callback(_ended, asyncio.create_task(policies.watch()))
-    key = signing_key(settings.data.expanduser() / "keys")
+    key = signing_key(settings.key_file)
     return _Ground(
         settings,
         address,
@@ -206,7 +210,7 @@ def _operations(ground: _Ground) -> Operations:
     return Operations(
         unready=readiness(ground.store, ground.policies, ground.agreement, ground.stopping),
         metrics=scraped(ground.metrics, ground.store, ground.policies),
-        jwks={"keys": [ground.key.public()]},
+        jwks=published(ground.settings.key_file),
         base=ground.settings.public_url,
         issuers=ground.settings.issuers,
     )
@@ -232,7 +236,9 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
         await ground.rooms.enter_async_context(room.running())
 
 
-async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) -> ASGIApp:
+async def _web(
+    ground: _Ground, desk: Desk, identity: Identity, out: Outward, record: Callable[[ApprovalRequest], str]
+) -> ASGIApp:  # fmt: skip
     store, policies, settings = ground.store, ground.registry.joined, ground.settings
 
     async def opening() -> Store:
@@ -249,7 +255,7 @@ async def _web(ground: _Ground, desk: Desk, identity: Identity, out: Outward) ->
         policy_folder=settings.policies or shipped("policies"), templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
         forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,
-        warning=OPEN_LOOPBACK if settings.open_loopback else "",
+        receipt=record, warning=OPEN_LOOPBACK if settings.open_loopback else "",
     )  # fmt: skip
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())

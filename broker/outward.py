@@ -16,13 +16,14 @@ from broker.registry.pins import Pins
 from broker.registry.ports import Listing
 from broker.registry.voiding import Voiding
 from broker.settings import Settings
+from broker.signing import Words
 from broker.store.open import Store
 from broker.store.requests import Requests
 from broker.upstream.bridge import HttpBridge
-from broker.upstream.credentials import Assert, Credentials
+from broker.upstream.credentials import Credentials
 from broker.upstream.http import HttpServers
 from broker.upstream.http_peers import HttpPeers
-from broker.upstream.http_release import HttpReleases, Stamp
+from broker.upstream.http_release import HttpReleases
 from broker.upstream.probe import Prober
 from broker.upstream.stdio import StdioForwarder
 from broker.upstream.targets import Directory
@@ -40,12 +41,12 @@ class Outward:
 
 
 async def outward(
-    settings: Settings, servers: Joined, store: Store, stamp: Stamp, asserts: Assert, rooms: AsyncExitStack
+    settings: Settings, servers: Joined, store: Store, words: Words, rooms: AsyncExitStack
 ) -> Outward:  # fmt: skip
     """Return the side towards servers; `rooms` closes it."""
     pins, target = Pins(store.servers), Directory(servers.askable).target
     connect, silence = settings.connect_timeout.total_seconds(), settings.upstream_timeout.total_seconds()
-    own = Credentials(asserts)
+    own, stamp = Credentials(words.asserts, introduces=words.introduces), words.stamp
     passing = HttpServers(target, credentials=own, connect_within=connect, silence=silence, for_enrolled=settings.enrol_networks)
     releasing = HttpServers(
         target, credentials=own, connect_within=connect, silence=silence, pooled=False, for_enrolled=settings.enrol_networks

@@ -96,6 +96,10 @@ class Settings(BaseSettings):
     observers: tuple[str, ...] = Field((), description="groups whose members see every request")
     encryption_keys: SecretStr | None = Field(None, description="keys for data at rest, 64 hex digits each; the first writes")
     encryption_key_file: Path | None = Field(None, description="file with these keys, instead of the setting")
+    signing_key_file: Path | None = Field(
+        None, description="file of Ed25519 keys (PEM) for seals and receipts: the first signs, all are published; made if unset"
+    )
+    receipts_name_people: bool = Field(False, description="receipts name who approved, beside the groups")
     hold: Duration = Field(timedelta(seconds=45), description="how long calls of clients that are not known are held")
     release_window: Duration = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
     lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
@@ -135,6 +139,11 @@ class Settings(BaseSettings):
         if self.open_loopback and (self.public_url or self.host not in ("127.0.0.1", "::1", "localhost")):
             raise ValueError("open_loopback is for a broker that listens on the loopback and has no public_url")
         return self
+
+    @property
+    def key_file(self) -> Path:
+        """Where the keys for seals and receipts lie; replicas that share them name one file."""
+        return (self.signing_key_file or self.data / "keys" / "signing-key.pem").expanduser()
 
     @property
     def issuers(self) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ class Shop:
     """A toy server whose refund is guarded, and the broker's key."""
 
     def __init__(self, folder: Path) -> None:
-        self.key = signing_key(folder)
+        self.key = signing_key(folder / "key.pem")
         self.refunds: list[tuple[str, float]] = []
         self.server = MCPServer("payments")
 

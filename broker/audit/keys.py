@@ -1,18 +1,23 @@
 """Signing keys (Ed25519, RFC 8032): one private key a broker, kept in a file that only it may read.
 
-Public keys are published as a JWKS (RFC 7517). A key is named by its thumbprint (RFC 7638), so a name can't lie.
+The file may hold more: the first signs, the others did before. Public keys are published as a JWKS (RFC 7517). A key is named by
+its thumbprint (RFC 7638), so a name can't lie.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from joserfc.errors import JoseError
 from joserfc.jwk import KeySet, OKPKey
 
 from broker.errors import ConfigInvalid
+
+_PEM = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTALL)
 
 
 class SigningKey:
@@ -31,16 +36,33 @@ class SigningKey:
         return {**self.jwk.as_dict(private=False), "kid": self.name, "use": "sig", "alg": "EdDSA"}
 
 
-def signing_key(folder: Path) -> SigningKey:
-    """Return the key of `folder`, made once: file mode 0600. Raises `ConfigInvalid` if it can't be read or made."""
-    path = folder / "signing-key.pem"
+def signing_key(path: Path) -> SigningKey:
+    """Return the first key of a file, which is made if it is not there: mode 0600. Raises `ConfigInvalid`."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             _create(path)
-        return SigningKey(OKPKey.import_key(path.read_bytes()))
-    except (OSError, ValueError) as error:
-        raise ConfigInvalid(f"the signing key {path} can't be used: {type(error).__name__}") from None
+    except OSError as error:
+        raise ConfigInvalid(f"the signing key {path} can't be made: {type(error).__name__}") from None
+    first = _keys(path)[0]
+    if not first.is_private:
+        raise ConfigInvalid(f"the first key of {path} has to be a private one: it signs")
+    return SigningKey(first)
+
+
+def published(path: Path) -> dict[str, Any]:
+    """Return the public half of every key of a file as a JWKS: keys that signed before stay there. Raises `ConfigInvalid`."""
+    return {"keys": [SigningKey(key).public() for key in _keys(path)]}
+
+
+def _keys(path: Path) -> list[OKPKey]:
+    try:
+        keys = [OKPKey.import_key(block) for block in _PEM.findall(path.read_bytes())]
+        if not keys or any(key.curve_name != "Ed25519" for key in keys):
+            raise ValueError
+    except (OSError, ValueError, JoseError) as error:
+        raise ConfigInvalid(f"the signing keys of {path} can't be used: {type(error).__name__}") from None
+    return keys
 
 
 def _create(path: Path) -> None:

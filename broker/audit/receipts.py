@@ -6,7 +6,7 @@ Short-lived and single use. It names the rules and groups, not the people, unles
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 
 from broker.audit.keys import PublicKeys, SigningKey
-from broker.domain.calls import digest_of
+from broker.domain.calls import Caller, digest_of
 from broker.domain.requests import ApprovalRequest
 from broker.errors import BrokerError
 
@@ -23,6 +23,8 @@ LASTS = timedelta(minutes=5)
 # Where a release carries it, in `_meta` of its `params`.
 RECEIPT = "approval-broker/receipt"
 KIND = "approval-receipt+jwt"
+# The type of one that is handed out later, for the files.
+RECORD = "approval-record+jwt"
 # Seconds that the clocks of broker and server may differ.
 LEEWAY = 30
 
@@ -34,7 +36,7 @@ class ReceiptInvalid(BrokerError):
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     """The claims. `arguments` is the digest over the raw `params.arguments`, `call` over all that was reviewed.
 
-    `by_caller`: nobody of a group approved it, the caller's own user confirmed it.
+    `caller_groups` are those of who calls. `by_caller`: nobody of a group approved it, the caller's own user confirmed it.
     """
 
     iss: str
@@ -49,6 +51,7 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
     rules: tuple[str, ...]
     groups: tuple[str, ...]
     definition: str
+    caller_groups: tuple[str, ...] = ()
     approvers: tuple[str, ...] = ()
     by_caller: bool = False
 
@@ -56,13 +59,24 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True):
 class Issuer:
     """Writes receipts with the broker's key."""
 
-    def __init__(self, key: SigningKey, issuer: str, *, name_people: bool = False) -> None:
+    def __init__(
+        self, key: SigningKey, issuer: str, groups_of: Callable[[Caller], Sequence[str]] = lambda caller: caller.groups, *,
+        name_people: bool = False,
+    ) -> None:  # fmt: skip
         self._key = key
         self._issuer = issuer
+        self._groups_of = groups_of
         self._name_people = name_people
 
     def receipt(self, request: ApprovalRequest, now: datetime) -> str:
         """Return the receipt for one claimed request: its id and fence make it single use."""
+        return self._signed(KIND, request, now, LASTS)
+
+    def record(self, request: ApprovalRequest, now: datetime) -> str:
+        """Return the same statement for the files: it proves what was approved and opens no tool, not even at once."""
+        return self._signed(RECORD, request, now, timedelta(0))
+
+    def _signed(self, kind: str, request: ApprovalRequest, now: datetime, lasts: timedelta) -> str:
         fence = request.claim.fence if request.claim else 0
         people = tuple(sorted(review.reviewer for review in request.approvals))
         claims = Receipt(
@@ -70,7 +84,7 @@ class Issuer:
             aud=request.call.server,
             jti=f"{request.id}.{fence}",
             iat=int(now.timestamp()),
-            exp=int((now + LASTS).timestamp()),
+            exp=int((now + lasts).timestamp()),
             tool=request.call.tool,
             call=request.digest,
             arguments=digest_of(request.call.arguments),
@@ -78,10 +92,11 @@ class Issuer:
             rules=request.rules,
             groups=() if request.confirmation is not None else request.plan.groups,
             definition=request.definition,
+            caller_groups=tuple(sorted(self._groups_of(request.call.caller))),
             approvers=people if self._name_people else (),
             by_caller=request.confirmation is not None,
         )
-        header = {"alg": "EdDSA", "kid": self._key.name, "typ": KIND}
+        header = {"alg": "EdDSA", "kid": self._key.name, "typ": kind}
         with _quiet():
             return jwt.encode(header, msgspec.to_builtins(claims), self._key.jwk, algorithms=["EdDSA"])
 
@@ -93,7 +108,7 @@ def checked(
 
     `arguments` are the raw ones, before any coercion. Single use is the caller's to keep: by `jti`, until `exp`.
     """
-    receipt = read(token, keys)
+    receipt = read(token, keys, kinds=(KIND,))
     wrong = _wrong(receipt, server, tool, int(now.timestamp()), issuer)
     if wrong:
         raise ReceiptInvalid(wrong)
@@ -102,12 +117,12 @@ def checked(
     return receipt
 
 
-def read(token: str, keys: PublicKeys) -> Receipt:
-    """Return what a receipt says, if its signature holds. Raises `ReceiptInvalid`."""
+def read(token: str, keys: PublicKeys, *, kinds: Sequence[str] = (KIND, RECORD)) -> Receipt:
+    """Return what a receipt, or a record of one, says, if its signature holds. Raises `ReceiptInvalid`."""
     try:
         with _quiet():
             decoded = jwt.decode(token, keys.as_set(), algorithms=["EdDSA"])
-        if decoded.header.get("typ") != KIND:
+        if decoded.header.get("typ") not in kinds:
             raise ReceiptInvalid("this is no receipt")
         return msgspec.convert(decoded.claims, Receipt)
     except (JoseError, ValueError, TypeError, KeyError, msgspec.ValidationError) as error:

@@ -62,12 +62,12 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 async def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    from broker.audit.keys import PublicKeys, signing_key  # noqa: PLC0415 - as above
+    from broker.audit.keys import PublicKeys, published  # noqa: PLC0415 - as above
     from broker.audit.verify import verify_files  # noqa: PLC0415
 
     data = settings.data.expanduser()
     folder = args.segments or data / "audit"
-    jwks = json.loads(args.keys.read_text()) if args.keys else {"keys": [signing_key(data / "keys").public()]}
+    jwks = json.loads(args.keys.read_text()) if args.keys else published(settings.key_file)
     verified = verify_files(folder, PublicKeys(jwks))
     fault = verified.fault
     if fault is None and not args.files_only:

@@ -1,9 +1,10 @@
-"""`broker receipts verify FILE`."""
+"""`broker receipts get|verify`."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -14,11 +15,24 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     verify.add_argument("file", type=Path, help="file with the receipt; - is standard input")
     verify.add_argument("--keys", type=Path, help="public keys as JWKS (the broker's own key)")
     verify.set_defaults(run=run_verify)
+    fetch = verbs.add_parser("get", help="print the receipt of a request that was released, with your token (BROKER_TOKEN)")
+    fetch.add_argument("id", metavar="ID")
+    fetch.set_defaults(run=run_get)
+
+
+def run_get(args: argparse.Namespace) -> int:
+    """Return 0. Raises a `BrokerError` that says what the broker said."""
+    from broker.channels.terminal.client import Api  # noqa: PLC0415 - heavy imports wait until they are needed
+    from broker.cli.requests import DEFAULT_URL  # noqa: PLC0415
+
+    with Api(os.environ.get("BROKER_URL") or DEFAULT_URL, os.environ.get("BROKER_TOKEN", "")) as api:
+        print(api.receipt(args.id))
+    return 0
 
 
 def run_verify(args: argparse.Namespace) -> int:
     """Return 0 when the signature holds, also for one that has expired: the record may be old. 1 when it does not."""
-    from broker.audit.keys import PublicKeys, signing_key  # noqa: PLC0415 - heavy imports wait until they are needed
+    from broker.audit.keys import PublicKeys, published  # noqa: PLC0415 - heavy imports wait until they are needed
     from broker.audit.receipts import ReceiptInvalid, read  # noqa: PLC0415
     from broker.errors import ConfigInvalid  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
@@ -28,7 +42,7 @@ def run_verify(args: argparse.Namespace) -> int:
         jwks = json.loads(args.keys.read_text()) if args.keys else None
     except (OSError, ValueError) as error:
         raise ConfigInvalid(f"the file can't be read: {type(error).__name__}") from None
-    keys = jwks or {"keys": [signing_key(load_settings().data.expanduser() / "keys").public()]}
+    keys = jwks or published(load_settings().key_file)
     try:
         receipt = read(token, PublicKeys(keys))
     except ReceiptInvalid as error:

@@ -89,7 +89,8 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     out of an operator's file, so it reaches public addresses and those of `enrol_networks` only, and refers to no secret of the
     broker's machine.
     `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
-    sessions, so a release may go through the broker's own when the caller's is gone. `methods` are requests and
+    sessions, so a release may go through the broker's own when the caller's is gone. `tell_caller`: each message brings the
+    broker's signed word about who calls. `methods` are requests and
     notifications outside the protocol's own that may pass.
 
     `groups` are those whose members may use it, each with its tools; None leaves it to the rules. `sign_in`: `person` means
@@ -110,6 +111,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     trust: Trust = Trust.UNTRUSTED
     per_session: bool = False
     stateless: bool = False
+    tell_caller: bool = False
     methods: tuple[str, ...] = ()
     tools: dict[str, ToolFacts] = msgspec.field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] | None = None

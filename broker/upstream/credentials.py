@@ -27,12 +27,21 @@ COMMAND_LASTS = 60.0
 Assert = Callable[[Caller, str], str]
 """A signed statement (JWT) about who calls, for the audience given."""
 
+Introduce = Callable[[Caller, str], dict[str, str]]
+"""Headers that tell the server of that name who calls."""
+
 
 class Credentials:
-    """Headers with secrets that were asked for. `asserts` signs who calls; without it there is no token exchange."""
+    """Headers with secrets that were asked for. `asserts` signs who calls; without it there is no token exchange.
 
-    def __init__(self, asserts: Assert | None = None, *, kept: KeptSecrets | None = None) -> None:
+    `introduces` makes what servers are told about callers.
+    """
+
+    def __init__(
+        self, asserts: Assert | None = None, *, introduces: Introduce | None = None, kept: KeptSecrets | None = None
+    ) -> None:  # fmt: skip
         self._asserts = asserts
+        self._introduces = introduces
         self._kept = kept or KeptSecrets()
         self._clients: dict[tuple[str, tuple[str, ...]], aiohttp.ClientSession] = {}
 
@@ -44,6 +53,8 @@ class Credentials:
                 headers[name] = await self._kept.get(command, partial(_printed, name, command))
             if target.auth is not None:
                 headers["authorization"] = "Bearer " + await self._token(target.auth, target.networks)
+            if target.tell_caller:
+                headers |= self._introduction(server)
         except BrokerError as error:
             raise UpstreamUntouched(f"the broker's credentials for {server} can't be had: {error.message}") from None
         return headers
@@ -56,6 +67,11 @@ class Credentials:
             self._kept.refused(_key(target.auth), used["authorization"].removeprefix("Bearer "))
         fresh = await self.of(server, target)
         return None if fresh == used else fresh
+
+    def _introduction(self, server: str) -> dict[str, str]:
+        """Made anew for each message, so that a group that was taken away counts at once."""
+        caller = acting()
+        return {} if self._introduces is None or caller is None or caller is BROKER else self._introduces(caller, server)
 
     async def close(self) -> None:
         for one in self._clients.values():

@@ -38,11 +38,12 @@ class Target(msgspec.Struct, frozen=True):
     auth: Authorization | None = None
     networks: tuple[str, ...] = ()
     enrolled: bool = False
+    tell_caller: bool = False
 
     @property
     def asks(self) -> bool:
-        """Do its credentials have to be asked for?"""
-        return self.auth is not None or bool(self.commands)
+        """Do its credentials, or the broker's word about the caller, have to be asked for?"""
+        return self.auth is not None or bool(self.commands) or self.tell_caller
 
 
 Targets = Callable[[str], Target]

@@ -44,4 +44,4 @@ def _target(server: Server) -> Target:
         raise ConfigInvalid("only a server of the policy folder may refer to secrets of the broker's machine")
     headers = resolved({key: value for key, value in told.items() if key not in commands}).values
     networks = () if server.enrolled else server.networks
-    return Target(server.url, headers, server.stateless, commands, server.auth, networks, server.enrolled)
+    return Target(server.url, headers, server.stateless, commands, server.auth, networks, server.enrolled, server.tell_caller)

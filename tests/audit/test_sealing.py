@@ -27,7 +27,7 @@ class Proof:
     def __init__(self, store: Any, folder: Path) -> None:
         self.store = store
         self.folder = folder / "audit"
-        self.key: SigningKey = signing_key(folder / "keys")
+        self.key: SigningKey = signing_key(folder / "keys.pem")
         self.sealer = self.another("broker-1")
 
     def another(self, broker: str) -> Sealer:
@@ -130,7 +130,7 @@ async def test_an_attack_on_the_files_is_found_at_its_first_event(proof: Proof, 
 
 
 async def test_a_strangers_key_seals_nothing(proof: Proof, tmp_path: Path) -> None:
-    stranger = signing_key(tmp_path / "stranger")
+    stranger = signing_key(tmp_path / "stranger.pem")
     verified = verify_files(proof.folder, PublicKeys({"keys": [stranger.public()]}))
     assert verified.fault is not None
     assert verified.fault.what == "the seal's signature does not hold"
@@ -174,6 +174,7 @@ async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:
 
 
 def test_the_private_key_is_readable_for_its_owner_only(tmp_path: Path) -> None:
-    first, again = signing_key(tmp_path), signing_key(tmp_path)
+    path = tmp_path / "signing-key.pem"
+    first, again = signing_key(path), signing_key(path)
     assert first.name == again.name
-    assert (tmp_path / "signing-key.pem").stat().st_mode & 0o777 == 0o600
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -74,13 +74,15 @@ class Wired:
 
 
 @asynccontextmanager
-async def wired(redis_url: str, home: Path, *, rules: str = RULES, **settings: Any) -> AsyncIterator[Wired]:
-    """Yield a broker on a store that is empty."""
+async def wired(
+    redis_url: str, home: Path, *, rules: str = RULES, servers: str = "", **settings: Any
+) -> AsyncIterator[Wired]:  # fmt: skip
+    """Yield a broker on a store that is empty. `servers` is the text of servers.yaml, if another one is meant."""
     folder = home / "policies"
     folder.mkdir(exist_ok=True)
     upstream = Upstream()
     async with serving(upstream) as upstream.url:
-        for name, text in (("servers", SERVERS.format(url=upstream.url)), ("people", PEOPLE), ("rules", rules)):
+        for name, text in (("servers", servers or SERVERS.format(url=upstream.url)), ("people", PEOPLE), ("rules", rules)):
             (folder / f"{name}.yaml").write_text(text)
         made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=0, **settings)
         async with running(made) as run, httpx2.AsyncClient(timeout=20) as http:

@@ -21,7 +21,14 @@ async def test_nothing_of_the_caller_but_mcp_goes_upstream_and_the_servers_own_h
     scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient
 ) -> None:
     scripted.secrets["authorization"] = "Bearer the-upstreams-own"
-    headers = {"cookie": "a=b", "x_forwarded_for": "1.2.3.4", "x_forwarded_user": "u", "x_api_key": "k", "mcp_session_id": "", "user_agent": "me"}
+    headers = {
+        "cookie": "a=b",
+        "x_forwarded_for": "1.2.3.4",
+        "x_forwarded_user": "u",
+        "x_api_key": "k",
+        "mcp_session_id": "",
+        "user_agent": "me",
+    }
     headers.pop("mcp_session_id")
     response = await post(http, scripted.mcp("scripted"), call("echo", {"a": 1}), **headers)
     assert response.json()["result"] == said('{"a": 1}')

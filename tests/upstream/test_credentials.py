@@ -21,7 +21,7 @@ from broker.audit.keys import SigningKey
 from broker.domain.calls import Caller
 from broker.domain.servers import Authorization, Grant, Server
 from broker.errors import UpstreamError, UpstreamUntouched
-from broker.signing import asserts
+from broker.identity.assertions import asserted
 from broker.upstream.acting import speaking_for
 from broker.upstream.credentials import Credentials
 from broker.upstream.http import HttpServers
@@ -52,7 +52,10 @@ class Bench:
 
     def __post_init__(self) -> None:
         self.use(Authorization(self.provider.url, "broker", "env:TOP_SECRET", scope="pay", audience="payments"))
-        self.own = Credentials(asserts(KEY, "https://approvals", lambda: NOON), kept=KeptSecrets(lambda: self.now))
+        self.own = Credentials(
+            lambda caller, audience: asserted(KEY, "https://approvals", caller, audience, NOON),
+            kept=KeptSecrets(lambda: self.now),
+        )
         self.directory = Directory(lambda name: self.server)
         self.http = HttpServers(self.directory.target, credentials=self.own)
 

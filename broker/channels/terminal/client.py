@@ -56,6 +56,10 @@ class Api:
     def show(self, request_id: str) -> dict[str, Any]:
         return self._get(f"/requests/{request_id}")
 
+    def receipt(self, request_id: str) -> str:
+        """Return the signed receipt of a request that was released."""
+        return self._answered("GET", f"/requests/{request_id}/receipt").text
+
     def review(self, request_id: str, verdict: str, *, digest: str, reason: str) -> dict[str, Any]:
         """Raises `AlreadyResolved` when somebody was first."""
         body = {"verdict": verdict, "digest": digest, "reason": reason}
@@ -78,14 +82,17 @@ class Api:
         return self._asked("GET", path, params={name: value for name, value in query.items() if value})
 
     def _asked(self, method: str, path: str, **more: Any) -> dict[str, Any]:
+        found: dict[str, Any] = self._answered(method, path, **more).json()
+        return found
+
+    def _answered(self, method: str, path: str, **more: Any) -> httpx2.Response:
         try:
             answer = self._http.request(method, path, **more)
         except httpx2.HTTPError as error:
             raise StoreUnavailable(f"the broker can't be reached: {type(error).__name__}") from None
         if answer.status_code != 200:
             raise problem(answer)
-        found: dict[str, Any] = answer.json()
-        return found
+        return answer
 
 
 def problem(answer: httpx2.Response) -> BrokerError:

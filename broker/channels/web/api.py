@@ -23,6 +23,7 @@ from broker.channels.web.detail import moments
 from broker.channels.web.live import BEATS_TO_KEEP_ALIVE, next_news
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import Token
+from broker.channels.web.receipt_file import receipt_of
 from broker.channels.web.standing import may_see, sees, standing
 from broker.channels.web.verdicts import Given, comment, give, write_down
 from broker.channels.web.visitors import AnyRequest
@@ -79,6 +80,11 @@ class Api(Controller):
         if request.headers.get("if-none-match") == tag:
             return Response(None, status_code=304)  # type: ignore[arg-type]  # 304 has no body
         return Response(await _whole(request, token, found), headers={"etag": tag})
+
+    @get("/requests/{request_id:str}/receipt")
+    async def receipt(self, request: AnyRequest, request_id: FromPath[str]) -> Response[bytes]:
+        """Return the signed receipt of a request that was released (`broker receipts verify` reads it)."""
+        return receipt_of(Web.of(request), await _seen(request, _token(request, "read"), request_id))
 
     @post("/requests/{request_id:str}/reviews", status_code=200)
     async def review(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> Whole:

@@ -24,6 +24,7 @@ from broker.channels.web import (
     insights_page,
     live,
     policy_page,
+    receipt_file,
     request_page,
     servers_page,
     sign_in,
@@ -47,7 +48,7 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *live.ROUTES,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *receipt_file.ROUTES, *live.ROUTES,
             *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.channels.web.watchman import Watchman
 from broker.domain.people import People, Reviewer
+from broker.domain.requests import ApprovalRequest
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
 
@@ -54,7 +56,8 @@ class WebParts:
     loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None),
     `policy_folder` that of the policy's tests.
     `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
-    streams end. `warning` stands on every page. With `forecasts` and `callers` others may ask what a person may do.
+    streams end. `warning` stands on every page. `receipt` signs what became of a
+    release. With `forecasts` and `callers` others may ask what a person may do.
     """
 
     desk: Desk
@@ -88,6 +91,7 @@ class WebParts:
     forecasts: Forecaster | None = None
     callers: Authenticate | None = None
     warning: str = ""
+    receipt: Callable[[ApprovalRequest], str] | None = None
 
 
 class Web:

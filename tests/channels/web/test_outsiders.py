@@ -33,9 +33,10 @@ OWN = {
 """For whoever is signed in: their own things, with what an outsider gets."""
 
 ABOUT_REQUESTS = {
-    "GET /r/{request_id:str}", "GET /r/{request_id:str}/looking", "POST /r/{request_id:str}/review",
+    "GET /r/{request_id:str}", "GET /r/{request_id:str}/receipt",
+    "GET /r/{request_id:str}/looking", "POST /r/{request_id:str}/review",
     "POST /r/{request_id:str}/passkey", "POST /r/{request_id:str}/record", "POST /r/{request_id:str}/uncover",
-    "POST /r/{request_id:str}/comment",
+    "POST /r/{request_id:str}/comment", "POST /r/{request_id:str}/confirm",
 }  # fmt: skip
 """About one request: for outsiders there is none."""
 
@@ -45,6 +46,7 @@ FOR_MEMBERS = {"GET /policies", "GET /servers", "GET /insights", "GET /health"}
 API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200}
 API_ABOUT_REQUESTS = {
     "GET /api/v1/requests/{request_id:str}": None,
+    "GET /api/v1/requests/{request_id:str}/receipt": None,
     "POST /api/v1/requests/{request_id:str}/reviews": {"verdict": "approve", "digest": "DIGEST"},
     "POST /api/v1/requests/{request_id:str}/comments": {"text": "hello"},
     "POST /api/v1/requests/{request_id:str}/record": {"ran": True, "why": "x"},
