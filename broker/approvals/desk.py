@@ -20,7 +20,8 @@ from broker.domain.outcomes import Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
 from broker.domain.reviews import Comment, Confirmation, Review, Verdict
-from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest
+from broker.domain.rounds import answered, continued, given_up
+from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest, WrongMove
 
 # A wake-up that got lost costs at most this many seconds: the record is read again.
 RECONCILE = 30.0
@@ -89,10 +90,15 @@ class Desk:
     ) -> Parked:
         """Park a call, or join the open request for the same call (or the finished one whose answer still waits).
 
-        `before_asking` may raise where people would be asked anew. Raises `KeyReused` when the idempotency key stands
-        for another call.
+        A call that answers what a server asked back takes the one right to that first. `before_asking` may raise where people
+        would be asked anew. Raises `KeyReused` when the idempotency key stands for another call, `WrongMove` when the
+        question was answered otherwise.
         """
         digest, request_id = call.digest(), self._new_id()
+        if origin.continues:
+            request_id = await self._taken(origin.continues, digest, request_id)
+            with suppress(UnknownRequest):
+                return Parked(await self._requests.get(request_id), True)
 
         def draft(now: datetime) -> Change:
             before_asking()
@@ -102,6 +108,13 @@ class Desk:
         if joined and request.digest != digest:
             raise KeyReused("this idempotency key stands for another call", request=request.id)
         return Parked(request, joined)
+
+    async def _taken(self, earlier: RequestId, digest: str, next_id: RequestId) -> RequestId:
+        """Take the right to answer, before anybody is asked. Returns the id for this answer: the earlier one if it came twice."""
+        try:
+            return (await self._requests.update(earlier, lambda held, now: continued(held, digest, next_id))).round.next
+        except AlreadyResolved:
+            raise WrongMove("what the server asked was answered before, and is answered once", request=earlier) from None
 
     @contextmanager
     def attend(self, request: ApprovalRequest) -> Iterator[Attendance]:
@@ -128,6 +141,18 @@ class Desk:
         """The agent has its answer: the same call after this is a new request. Harmless when said twice."""
         with suppress(AlreadyResolved):
             await self._requests.update(request_id, lambda request, now: request.delivered(now))
+
+    async def asked_back(self, request_id: RequestId, caller: Caller) -> bytes | None:
+        """The answer of a caller's own request while it is in the mailbox. Raises `UnknownRequest` as `fetched`."""
+        return await self._requests.answer((await self.fetched(request_id, caller)).id)
+
+    async def answer(self, request_id: RequestId, answers: dict[str, Any]) -> ApprovalRequest:
+        """Keep answers to some of what the server asked back. Raises `AlreadyResolved`."""
+        return await self._requests.update(request_id, lambda request, now: answered(request, answers))
+
+    async def give_up(self, request_id: RequestId) -> ApprovalRequest:
+        """Nobody answers what the server asked back. Raises `AlreadyResolved`."""
+        return await self._requests.update(request_id, lambda request, now: given_up(request))
 
     async def confirm(self, request_id: RequestId, given: Confirmation) -> ApprovalRequest:
         """Count the answer of the caller's own user, where every asking rule says `caller: true`. Nobody else's groups move.

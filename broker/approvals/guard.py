@@ -19,14 +19,15 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
 from broker.domain.events import CallDecided
 from broker.domain.outcomes import Code, Refused
-from broker.domain.requests import Origin
+from broker.domain.requests import ApprovalRequest, Origin
+from broker.domain.rounds import ANSWERS, STATE
 from broker.domain.servers import ToolDefinition
 from broker.errors import Malformed, StoreUnavailable
 from broker.policy.evaluate import counters_for, evaluate, shows
 from broker.policy.model import Facts, Policy
 from broker.policy.outlook import outlook
 
-_CONTINUES = frozenset(("inputResponses", "requestState", "task"))
+_CONTINUES = frozenset((ANSWERS, STATE, "task"))
 
 
 Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
@@ -72,9 +73,12 @@ class Guard:
         self._brakes = brakes
         self._record = record
 
-    async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked:
+    async def admit(
+        self, call: ToolCall, origin: Origin, *, continues: ApprovalRequest | None = None
+    ) -> Admitted | Refused | Parked:  # fmt: skip
         """Evaluate the policy on one call and act on the decision.
 
+        `continues` is the approved request whose server asked back, and that `call` answers: people are asked again in any case.
         Raises `StoreUnavailable` (nothing was sent), `Malformed`, `KeyReused`, `TooMany`, `PolicyInvalid`; anything
         unforeseen is an error too, and no pass.
         """
@@ -86,16 +90,20 @@ class Guard:
         self._brakes.slow(call)
         tally = Tally(self._counters, self._new_call_id(), counters_for(policy, call))
         try:
-            return await self._acted(call, policy, tally, origin)
+            return await self._acted(call, policy, tally, origin, continues)
         except BaseException:
             with suppress(StoreUnavailable):
                 await asyncio.shield(tally.settle(NOTHING))
             raise
 
-    async def _acted(self, call: ToolCall, policy: Policy, tally: Tally, origin: Origin) -> Admitted | Refused | Parked:
+    async def _acted(
+        self, call: ToolCall, policy: Policy, tally: Tally, origin: Origin, continues: ApprovalRequest | None
+    ) -> Admitted | Refused | Parked:  # fmt: skip
         sums = await tally.reserve()
         seen = await self._tools.look(call.server, call.tool)
         decision = self._judged(policy, call, seen, sums)
+        if continues is not None:
+            decision, origin = _as_before(decision, continues), msgspec.structs.replace(origin, continues=continues.id)
         if isinstance(decision, RequireApproval):
             seen = await self._tools.look(call.server, call.tool, fresh=True)
             decision = _tighter(decision, self._judged(policy, call, seen, sums))
@@ -142,7 +150,7 @@ class Guard:
         return Refused(Code.DENIED, why, decision.reasons)
 
     async def _parked(self, call: ToolCall, decision: RequireApproval, seen: SeenTool, origin: Origin) -> Refused | Parked:
-        _check_new(call)
+        _check_new(call, continues=bool(origin.continues))
         check = await self._brakes.before_asking(call)
         try:
             return await self._desk.open(call, decision, seen, origin, before_asking=check)
@@ -182,11 +190,20 @@ class Guard:
             await self._audit.spool(event)
 
 
-def _check_new(call: ToolCall) -> None:
-    """Raises `Malformed` for what continues an earlier call: nobody here asked for it, so people can't see what it answers."""
-    continued = sorted(_CONTINUES & call.params.keys())
+def _check_new(call: ToolCall, *, continues: bool) -> None:
+    """Raises `Malformed` for what continues a call that nobody here approved: people can't see what it answers."""
+    continued = sorted((_CONTINUES - {ANSWERS, STATE} if continues else _CONTINUES) & call.params.keys())
     if continued:
         raise Malformed(f"a call that needs approval can't bring `{'`, `'.join(continued)}`", rpc=-32602)
+
+
+def _as_before(decision: Decision, continues: ApprovalRequest) -> Decision:
+    """What continues a call that people approved is asked again, also where the rules would let it pass by now."""
+    if not isinstance(decision, Allow):
+        return decision
+    return RequireApproval(
+        policy=decision.policy, rules=continues.rules, reasons=continues.reasons, shadow=decision.shadow, plan=continues.plan
+    )
 
 
 def _stopped(policy: Policy, stop: Stop) -> Deny:

@@ -54,13 +54,6 @@ def told(confirmation: Confirmation) -> str:
     return f"{confirmation.person}, the caller's own user"
 
 
-def continued(request: ApprovalRequest) -> Change:
-    """Take the one right to answer what the server asked back when the call ran."""
-    if request.state is not RequestState.COMPLETED or request.continued:
-        raise AlreadyResolved(request.id, "continued" if request.continued else request.state)
-    return Change(msgspec.structs.replace(request, version=request.version + 1, continued=True), None)
-
-
 def _may_count(request: ApprovalRequest, confirmation: Confirmation, now: datetime) -> None:
     if request.state is not RequestState.PENDING:
         raise AlreadyResolved(request.id, request.state, request.decided_by)

@@ -41,7 +41,8 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     `broker` the process that holds the live stream and therefore claims first; `trace` the id of the call's journey, and
     `parent` the caller's span in it with its flags (W3C Trace Context), empty where it brought none; `stated` is why the agent
     says it calls: shown as unverified, and no part of the digest. `capabilities` are what the caller's client said it can be
-    asked, kept where its server may ask back; `continues` is the request whose questions this one answers.
+    asked, and `log_level` what it wants to hear, kept where its server may ask back; `continues` is the request whose questions
+    this one answers.
     """
 
     era: str = ""
@@ -52,7 +53,19 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str = ""
     stated: str = ""
     capabilities: dict[str, Any] = {}
-    continues: str = ""
+    log_level: str = ""
+    continues: RequestId = RequestId("")
+
+
+class Round(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What became of the questions that a server asked back: the answers `given` so far, while some are missing; then the digest
+    of the call that brings them all, and the `next` request, which is that call's. `over`: nobody wants to answer any more.
+    """
+
+    given: dict[str, Any] = {}
+    digest: str = ""
+    next: RequestId = RequestId("")
+    over: bool = False
 
 
 class Claim(msgspec.Struct, frozen=True):

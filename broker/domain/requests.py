@@ -14,11 +14,11 @@ import msgspec
 from broker.domain import events
 from broker.domain.calls import ToolCall, digest_of
 from broker.domain.decisions import ApprovalPlan, Escalation, Reason, RequireApproval
-from broker.domain.request_parts import Claim, Origin, RequestId, RequestState
+from broker.domain.request_parts import Claim, Origin, RequestId, RequestState, Round
 from broker.domain.reviews import Comment, Confirmation, Review, Verdict, met
 from broker.errors import AlreadyResolved, AlreadyReviewed, NotAnApprover, SelfReview, StaleFence, StepUpNeeded, WrongMove
 
-__all__ = ("ApprovalRequest", "Change", "Claim", "Origin", "RequestId", "RequestState", "opened")
+__all__ = ("ApprovalRequest", "Change", "Claim", "Origin", "RequestId", "RequestState", "Round", "opened")
 
 
 class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
@@ -27,7 +27,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     `policy` and `definition` are the digests that were in force when people were asked, `counters` the sums that asking was
     decided by; `release_by` ends the window in which an approved call may run; `note` says why it ended. `confirmation` is the
     caller's own user's answer, which meets no requirement of a group; `spent` are the single uses that were used up.
-    `continued`: what the server asked back was answered, once.
+    `round` is what became of the server's own questions.
     """
 
     id: RequestId
@@ -48,7 +48,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     comments: tuple[Comment, ...] = ()
     confirmation: Confirmation | None = None
     spent: tuple[str, ...] = ()
-    continued: bool = False
+    round: Round = Round()
     escalated: tuple[str, ...] = ()
     release_by: datetime | None = None
     claim: Claim | None = None

@@ -90,7 +90,8 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     broker's machine.
     `per_session`: a stdio server gets one process for each session. `stateless`: the server keeps no state in its
     sessions, so a release may go through the broker's own when the caller's is gone. `tell_caller`: each message brings the
-    broker's signed word about who calls. `methods` are requests and
+    broker's signed word about who calls. `asks_back`: during a release it may ask its caller what that said that it can be asked
+    (2026-07-28); people review the answers. `methods` are requests and
     notifications outside the protocol's own that may pass.
 
     `groups` are those whose members may use it, each with its tools; None leaves it to the rules. `sign_in`: `person` means
@@ -112,6 +113,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     per_session: bool = False
     stateless: bool = False
     tell_caller: bool = False
+    asks_back: bool = False
     methods: tuple[str, ...] = ()
     tools: dict[str, ToolFacts] = msgspec.field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] | None = None

@@ -35,6 +35,7 @@ from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
 from broker.gateway.ports import Authenticate, Barred, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting, admit_all
 from broker.gateway.results import rpc_error, status_of
+from broker.gateway.rounds import Rounds
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
 from broker.gateway.streams import Sessions, listened
 from broker.gateway.tasks import Tasks
@@ -79,7 +80,7 @@ class Gateway:
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
-            confirming=self._confirming,
+            confirming=self._confirming, rounds=Rounds(desk, judge, self._seals, clock, kept, broker),
         )  # fmt: skip
 
     def drain(self) -> None:

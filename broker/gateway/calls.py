@@ -23,6 +23,7 @@ from broker.gateway.parameters import checked_parameters
 from broker.gateway.passing import Passing, as_event
 from broker.gateway.ports import Judge, Schemas
 from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
+from broker.gateway.rounds import Rounds, is_back
 from broker.gateway.sessions import Place, Seals
 from broker.gateway.visits import Visit
 from broker.gateway.voices import Manner, Pace, Pending, Voice
@@ -42,7 +43,7 @@ class Calls:
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
-        hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming,
+        hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming, rounds: Rounds,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._passing = passing
@@ -55,6 +56,7 @@ class Calls:
         self._parking = parking
         self._begun = begun
         self._confirming = confirming
+        self._rounds = rounds
         self._waits: Counter[str] = Counter()
 
     async def answer(self, visit: Visit) -> Hold | None:
@@ -64,6 +66,8 @@ class Calls:
         """
         try:
             check_judged(visit.message)
+            if is_back(visit.message.params.get("requestState")):
+                return await self._acted(visit, await self._rounds.continued(visit, _call_of(visit)))
             if visit.message.params["name"] == WAIT_TOOL:
                 return await self._waited_for(visit)
             return await self._judged(visit)
@@ -79,9 +83,13 @@ class Calls:
         if is_asked(visit.message.params.get("requestState")):
             return await self._confirmed(visit, call)
         verdict = await self._judge.admit(call, visit.origin(self._broker, stated=_stated(visit)))
+        if isinstance(verdict, Admitted):
+            await self._passed(visit, headers, verdict)
+            return None
+        return await self._acted(visit, verdict)
+
+    async def _acted(self, visit: Visit, verdict: Refused | Parked) -> Hold | None:
         match verdict:
-            case Admitted():
-                await self._passed(visit, headers, verdict)
             case Refused():
                 await self._replied(visit, Reply(refused(verdict)))
             case Parked():
@@ -104,9 +112,7 @@ class Calls:
 
     async def _confirmed(self, visit: Visit, call: ToolCall) -> Hold:
         """The caller's own user has answered: count it, and hold the call for what comes of it."""
-        state = call.params["requestState"]
-        bare = {name: value for name, value in call.params.items() if name not in ("inputResponses", "requestState")}
-        request = await self._confirming.answered(visit, state, msgspec.structs.replace(call, params=bare))
+        request = await self._confirming.answered(visit, call.params["requestState"], call)
         return self._waiting(visit, request, joined=False)
 
     def _waiting(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
@@ -129,6 +135,7 @@ class Calls:
             event_id="" if visit.modern else self._seals.event(place, visit.caller, visit.server.name),
             primes=visit.version >= "2025-11-25",
             question=question,
+            asks_back=self._rounds.asking(visit),
         )
         token = visit.message.meta.get("progressToken")
         voice = Voice(rpc_id, token if isinstance(token, int | str) else None, first=_first(visit, request))
@@ -140,7 +147,10 @@ class Calls:
 
     def _briefly(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
         """Hold a client that takes tasks for a moment: what ends sooner needs no task."""
-        manner = Manner(within=self._pace.commit_after, pace=self._pace, modern=True, streams=False, pending=self._begun)
+        manner = Manner(
+            within=self._pace.commit_after, pace=self._pace, modern=True, streams=False, pending=self._begun,
+            asks_back=self._rounds.asking(visit),
+        )  # fmt: skip
         rpc_id = visit.message.id
         return Hold(visit.exchange, request, Voice(rpc_id, None, first=False), manner, joined=joined)
 

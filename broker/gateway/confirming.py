@@ -19,6 +19,7 @@ from broker.domain.confirmations import may_confirm
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Confirmation, Verdict, Way
+from broker.domain.rounds import bare
 from broker.domain.text import visible
 from broker.errors import AlreadyResolved, BrokerError, Malformed, NotAnApprover, UnknownRequest, WrongMove
 from broker.gateway.envelope import INVALID_PARAMS, encoded
@@ -91,22 +92,23 @@ class Confirming:
     # -- answers ------------------------------------------------------------------------------------------
 
     async def answered(self, visit: Visit, state: str, call: ToolCall) -> ApprovalRequest:
-        """Count what a newer client brings back, and return the request. `call` is the call without it.
+        """Count what a newer client brings back with `call`, and return the request.
 
         Raises `Malformed` for what was not handed out for this call and caller, is too late, or was used before.
         """
         asked = self._opened(visit, state)
-        if call.digest() != asked.digest:
+        request = await self._found(visit, asked)
+        if bare(call).digest() != bare(request.call).digest():
             raise _refused("it belongs to another call")
         answers = visit.message.params.get("inputResponses")
         answer = answers.get(CONFIRM) if isinstance(answers, dict) else None
-        return await self._counted(visit, asked, answer)
+        return await self._counted(visit, asked, request, answer)
 
     async def heard(self, visit: Visit) -> None:
         """Count the answer of an older client to what it was asked on its stream. What is no answer decides nothing."""
         asked = self._opened(visit, str(visit.message.id))
         if isinstance(answer := visit.message.body.get("result"), dict):
-            await self._counted(visit, asked, answer)
+            await self._counted(visit, asked, await self._found(visit, asked), answer)
 
     def _opened(self, visit: Visit, state: str) -> Asked:
         asked = self._seals.open_asked(state, visit.caller, visit.server.name)
@@ -116,11 +118,13 @@ class Confirming:
             raise _refused("it is too late")
         return asked
 
-    async def _counted(self, visit: Visit, asked: Asked, answer: Any) -> ApprovalRequest:
+    async def _found(self, visit: Visit, asked: Asked) -> ApprovalRequest:
         try:
-            request = await self._desk.fetched(asked.request, visit.caller)
+            return await self._desk.fetched(asked.request, visit.caller)
         except UnknownRequest:
             raise _refused("there is no such request") from None
+
+    async def _counted(self, visit: Visit, asked: Asked, request: ApprovalRequest, answer: Any) -> ApprovalRequest:
         if asked.nonce in request.spent:
             raise _refused("it was used before: make the same call without it")
         said = _said(answer, asked.mode)

@@ -30,6 +30,7 @@ ASSUMED = "2025-03-26"
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 CLIENT_KEY = "io.modelcontextprotocol/clientInfo"
+LOG_LEVEL_KEY = "io.modelcontextprotocol/logLevel"
 TASKS = "io.modelcontextprotocol/tasks"
 
 _BOTH = frozenset(

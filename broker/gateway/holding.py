@@ -15,7 +15,7 @@ import anyio.lowlevel
 import msgspec
 import structlog
 
-from broker.domain.outcomes import Gone, Outcome, StillPending, outcome_of
+from broker.domain.outcomes import Gone, Outcome, Released, StillPending, outcome_of
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import BrokerError, StoreUnavailable
 from broker.gateway.envelope import RpcId, encoded
@@ -242,6 +242,8 @@ class Hold:
     def _told(self, outcome: Outcome, now: datetime) -> Reply:
         if isinstance(outcome, StillPending) and self._manner.pending is not None:
             return self._manner.pending(self.request, outcome, now)
+        if isinstance(outcome, Released) and self._manner.asks_back is not None:
+            return self._manner.asks_back(self.request, outcome) or told(outcome, now=now)
         return told(outcome, now=now)
 
     async def _answer(self, reply: Reply) -> bool:

@@ -29,7 +29,11 @@ class Authenticate(Protocol):
 
 
 class Judge(Protocol):
-    async def admit(self, call: ToolCall, origin: Origin) -> Admitted | Refused | Parked: ...
+    async def admit(
+        self, call: ToolCall, origin: Origin, *, continues: ApprovalRequest | None = None
+    ) -> Admitted | Refused | Parked:
+        """`continues`: `call` answers what that request's server asked back. Raises `WrongMove` if that was done otherwise."""
+        ...
 
     def shows(self, server: str, tool: str, caller: Caller) -> bool: ...
 
@@ -55,6 +59,18 @@ class Waiting(Protocol):
 
     async def confirm(self, request_id: RequestId, given: Confirmation) -> ApprovalRequest:
         """Count the answer of the caller's own user. Raises `AlreadyResolved`, `NotAnApprover`, `WrongMove`."""
+        ...
+
+    async def asked_back(self, request_id: RequestId, caller: Caller) -> bytes | None:
+        """What the server answered, while it is kept. Raises `UnknownRequest` as `fetched`."""
+        ...
+
+    async def answer(self, request_id: RequestId, answers: dict[str, Any]) -> ApprovalRequest:
+        """Keep answers to some of what the server asked back. Raises `AlreadyResolved`."""
+        ...
+
+    async def give_up(self, request_id: RequestId) -> ApprovalRequest:
+        """Nobody answers what the server asked back. Raises `AlreadyResolved`."""
         ...
 
     async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:

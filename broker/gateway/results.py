@@ -183,8 +183,16 @@ def _released(outcome: Released) -> Reply:
     if "error" in answer:
         return Reply(error=answer["error"])
     result: Result = answer["result"]
-    result["_meta"] = {**(result.get("_meta") or {}), **_marks(Code.RELEASED, outcome.request, outcome.joined)}
+    if result.get("resultType") == "input_required":
+        text = "The call ran until its server asked something back, which this client can't be asked. It was not finished."
+        return Reply(_said(text, Code.FAILED, request=outcome.request, joined=outcome.joined))
+    result["_meta"] = {**(result.get("_meta") or {}), **released_marks(outcome)}
     return Reply(result)
+
+
+def released_marks(outcome: Released) -> dict[str, Any]:
+    """Return what stands in the `_meta` of a server's own result."""
+    return _marks(Code.RELEASED, outcome.request, outcome.joined)
 
 
 def _pending(outcome: StillPending, now: datetime) -> Result:

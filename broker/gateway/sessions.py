@@ -22,6 +22,8 @@ LONGEST_SESSION = 2048
 EVENT_PREFIX = "broker."
 # Begins what is handed out with a question to the caller's own user.
 ASKED_PREFIX = "broker.asked."
+# Begins the state of a question that a server asked back.
+BACK_PREFIX = "broker.back."
 
 Sealed = TypeVar("Sealed", bound=msgspec.Struct)
 
@@ -56,6 +58,14 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
     mode: str
 
 
+class Back(msgspec.Struct, frozen=True, array_like=True):
+    """What a server asked back: in which request, until when it can be answered (seconds of the epoch), its own state."""
+
+    request: RequestId
+    until: float
+    state: str | None = None
+
+
 class Seals:
     """Makes and opens sealed ids with one key of at least 16 bytes."""
 
@@ -82,6 +92,13 @@ class Seals:
 
     def open_asked(self, text: str, caller: Caller, server: str) -> Asked | None:
         return self._opened(b"asked", text.removeprefix(ASKED_PREFIX), caller, server, Asked)
+
+    def back(self, back: Back, caller: Caller, server: str) -> str:
+        """Return the state that a client brings back with its answers to a server."""
+        return BACK_PREFIX + self._sealed(b"back", back, caller, server)
+
+    def open_back(self, text: str, caller: Caller, server: str) -> Back | None:
+        return self._opened(b"back", text.removeprefix(BACK_PREFIX), caller, server, Back)
 
     def _sealed(self, kind: bytes, content: Any, caller: Caller, server: str) -> str:
         packed = msgspec.json.encode(content)

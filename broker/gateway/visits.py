@@ -9,15 +9,19 @@ import msgspec
 
 from broker.domain.calls import Caller
 from broker.domain.requests import Origin
+from broker.domain.rounds import askable
 from broker.domain.servers import Server
 from broker.gateway.envelope import Message
-from broker.gateway.eras import MODERN
+from broker.gateway.eras import CAPABILITIES_KEY, LOG_LEVEL_KEY, MODERN
 from broker.gateway.exchange import Exchange
 from broker.gateway.heads import Head
 from broker.gateway.sessions import Session
 
 # W3C Trace Context, section 3.2: version, trace, span and flags; no zeros.
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16}-[0-9a-f]{2})")
+
+# RFC 5424, section 6.2.1, in the words of `LoggingLevel`.
+_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
 
 
 class Visit(msgspec.Struct, frozen=True):
@@ -48,7 +52,10 @@ class Visit(msgspec.Struct, frozen=True):
         return {"content-type": "application/json", **self.head.onward(self.upstream_session)}
 
     def origin(self, broker: str, *, stated: str = "") -> Origin:
-        told = self.message.meta.get("traceparent")
+        """How the call came in. What its client can be asked, and wants to hear, is kept where its server may ask back."""
+        meta = self.message.meta
+        told, level = meta.get("traceparent"), meta.get(LOG_LEVEL_KEY)
+        asked = self.modern and self.server.asks_back
         trace = _TRACE.fullmatch(told if isinstance(told, str) else self.head.trace)
         return Origin(
             era=self.version,
@@ -58,4 +65,6 @@ class Visit(msgspec.Struct, frozen=True):
             trace=trace[1] if trace else secrets.token_hex(16),
             parent=trace[2] if trace else "",
             stated=stated,
+            capabilities=askable(meta.get(CAPABILITIES_KEY)) if asked else {},
+            log_level=level if asked and level in _LEVELS else "",
         )

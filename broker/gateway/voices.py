@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from broker.domain.outcomes import StillPending
+from broker.domain.outcomes import Released, StillPending
 from broker.domain.requests import ApprovalRequest
 from broker.gateway.envelope import RpcId
 from broker.gateway.results import Reply
@@ -28,6 +28,8 @@ USUAL_PACE = Pace()
 
 
 Pending = Callable[[ApprovalRequest, StillPending, datetime], Reply]
+AsksBack = Callable[[ApprovalRequest, Released], Reply | None]
+"""Makes what a caller reads of a released call whose server asked something back; None for any other result."""
 
 
 class Manner(msgspec.Struct, frozen=True):
@@ -37,6 +39,7 @@ class Manner(msgspec.Struct, frozen=True):
     `primes`: the client takes an empty first event that only carries the id (2025-11-25 and later).
     `question` goes out first: to the caller's own user.
     `pending` makes what is answered when the end has not come; None says PENDING to the model.
+    `asks_back` hands on what the server asked; None where it may not, or the caller can't be asked.
     """
 
     within: float
@@ -47,6 +50,7 @@ class Manner(msgspec.Struct, frozen=True):
     primes: bool = False
     question: bytes = b""
     pending: Pending | None = None
+    asks_back: AsksBack | None = None
 
 
 class Voice:

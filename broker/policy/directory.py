@@ -84,6 +84,7 @@ _SERVER = Record(
         "per_session": Field(Flag(), "one process for each session"),
         "stateless": Field(Flag(), "the server keeps nothing in its sessions"),
         "tell_caller": Field(Flag(), "each message brings the broker's signed word about who calls"),
+        "asks_back": Field(Flag(), "during a release the server may ask its caller; people review the answers"),
         "methods": Field(Many(Text("a method", r"[A-Za-z0-9_$./-]{1,128}")), "its own methods, beside MCP's, that may pass"),
         "tools": Field(Table(_TOOL, _TOOL_NAME, "a tool's name"), "its tools and what is known of them"),
         "groups": Field(

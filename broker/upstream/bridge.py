@@ -129,8 +129,7 @@ class HttpBridge:
         newer, made = eras.is_newer(origin.era, {}), TranslatedSessions.made(origin.session)
         if not made and not (newer and await self._is_older(server, self._release_peers)):
             return await self._releases.execute(request, relay)
-        # Nobody can be asked now: the call declares no capability, whatever its caller's session did.
-        call = eras.enveloped(stored_call(request, self._stamp), {}, eras.US)
+        call = eras.enveloped(stored_call(request, self._stamp), origin.capabilities, eras.US, origin.log_level)
         face = self._through(server, self._release_peers).face
         answer = await face.ask(eras.NEWER, "", call, lambda message: relay(encode(message)))
         return member_of(call, answer, older=not newer)

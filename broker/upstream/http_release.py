@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -12,6 +13,7 @@ import msgspec
 from broker import __version__
 from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
+from broker.domain.rounds import asked_back
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream.http import HttpAnswer, HttpServers, Targets
 from broker.upstream.words import header_value, parameter_headers
@@ -59,7 +61,7 @@ class HttpReleases:
         origin, server = request.origin, request.call.server
         if origin.era == MODERN:
             headers, body = await self._modern_headers(request), _modern_body(request, self._stamp(request))
-            return await self._called(server, headers, body, request.id, relay)
+            return await self._called(server, headers, body, request.id, relay, origin.capabilities)
         try:
             return await self._in_session(request, origin.session, relay)
         except SessionGone:
@@ -102,9 +104,12 @@ class HttpReleases:
         (await self._servers.forward(server, "POST", _headers(era, session), told)).close()
         return session
 
-    async def _called(self, server: str, headers: dict[str, str], body: bytes, rpc_id: int | str, relay: Relay) -> bytes:
+    async def _called(
+        self, server: str, headers: dict[str, str], body: bytes, rpc_id: int | str, relay: Relay,
+        declared: Mapping[str, Any] = MappingProxyType({}),
+    ) -> bytes:  # fmt: skip
         answer = await self._servers.forward(server, "POST", headers, body)
-        reading = _Reading(answer, rpc_id, relay, session=headers.get("mcp-session-id", ""))
+        reading = _Reading(answer, rpc_id, relay, session=headers.get("mcp-session-id", ""), declared=declared)
         try:
             member = await reading.member()
         finally:
@@ -145,8 +150,12 @@ class HttpReleases:
 class _Reading:
     """Reads one call's answer, over as many connections as it takes."""
 
-    def __init__(self, answer: HttpAnswer, rpc_id: int | str, relay: Relay, *, session: str = "") -> None:
+    def __init__(
+        self, answer: HttpAnswer, rpc_id: int | str, relay: Relay, *, session: str = "",
+        declared: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
         self.answer = answer
+        self._declared = declared
         self._session = session
         self.last_event = ""
         self.retry: float | None = None
@@ -195,13 +204,13 @@ class _Reading:
             return None
         if isinstance(message.get("error"), dict):
             return _encode({"error": message["error"]})
-        return _result(message["result"]) if isinstance(message.get("result"), dict) else None
+        return _result(message["result"], self._declared) if isinstance(message.get("result"), dict) else None
 
 
-def _result(result: dict[str, Any]) -> bytes:
-    """A server that wants to ask back meets nobody: the call was declared without capabilities."""
+def _result(result: dict[str, Any], declared: Mapping[str, Any]) -> bytes:
+    """A server may ask back what the call `declared` that it can be asked: nothing, unless the catalogue says that it may ask."""
     kind = result.get("resultType", "complete")
-    if kind == "complete":
+    if kind == "complete" or asked_back(result, declared) is not None:
         return _encode({"result": result})
     text = f"the server answered the approved call with `{kind}` instead of a result: it was not finished"
     return _encode({"error": {"code": -32603, "message": text}})
@@ -224,7 +233,14 @@ def _headers(era: str, session: str) -> dict[str, str]:
 
 
 def _modern_body(request: ApprovalRequest, stamp: Mapping[str, Any]) -> bytes:
-    meta = {**stamp, _META + "protocolVersion": MODERN, _META + "clientCapabilities": {}, _META + "clientInfo": _US}
+    origin = request.origin
+    meta = {
+        **stamp,
+        _META + "protocolVersion": MODERN,
+        _META + "clientCapabilities": origin.capabilities,
+        _META + "clientInfo": _US,
+        **({_META + "logLevel": origin.log_level} if origin.log_level else {}),
+    }
     return _body(request, request.id, meta)
 
 

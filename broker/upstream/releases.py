@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from broker.domain.requests import ApprovalRequest
+from broker.domain.rounds import asked_back
 from broker.upstream import eras
-from broker.upstream.flights import Message, encode
+from broker.upstream.flights import Message, encode, meta_of
 from broker.upstream.http_release import LARGEST_RESULT, Stamp
+from broker.upstream.words import CLIENT_CAPABILITIES_META_KEY
 
 
 def stored_call(request: ApprovalRequest, stamp: Stamp) -> Message:
@@ -18,11 +20,12 @@ def stored_call(request: ApprovalRequest, stamp: Stamp) -> Message:
 def member_of(call: Message, answer: Message, *, older: bool = False) -> bytes:
     """Return the answer's member, `{"result": …}` or `{"error": …}`; `older`: as a caller of the older era reads it.
 
-    A server that wants to ask back, or answers with a task, meets nobody: the call declared no capability.
+    A server may ask back what the call declared that its caller can be asked, which is nothing unless the catalogue says that it
+    may ask; one that answers with a task meets nobody.
     """
     result = answer.get("result")
     kind = result.get("resultType", "complete") if isinstance(result, dict) else "complete"
-    if kind != "complete":
+    if kind != "complete" and asked_back(result, meta_of(call).get(CLIENT_CAPABILITIES_META_KEY, {})) is None:
         text = f"the server answered the approved call with `{kind}` instead of a result: it was not finished"
         answer = eras.error(call, -32603, text)
     answer = eras.older_answer(answer) if older else answer

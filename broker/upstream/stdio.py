@@ -75,8 +75,8 @@ class StdioServer:
         newer = eras.is_newer(origin.era, {})
         session = await self._session_for(origin)
         if newer or self._translated.knows(session):
-            # Nobody can be asked now: the call declares no capability, whatever its caller's session did.
-            answer = await self.face.ask(eras.NEWER, "", eras.enveloped(call, {}, eras.US), sink)
+            call = eras.enveloped(call, origin.capabilities, eras.US, origin.log_level)
+            answer = await self.face.ask(eras.NEWER, "", call, sink)
             return member_of(call, answer, older=not newer)
         return member_of(call, await self.face.ask(origin.era, session, call, sink))
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from broker.approvals.ports import Relay
-from broker.domain.requests import ApprovalRequest
+from broker.domain.requests import ApprovalRequest, Origin
 from broker.domain.servers import Server
 from broker.errors import UnknownServer
 from broker.upstream.acting import speaking_for
@@ -32,7 +34,10 @@ class Ways:
         return await self._http.forward(server, verb, headers, body, patient=patient)
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
-        """Send a stored call once. Raises as `forward` does."""
+        """Send a stored call once, with what its caller can be asked if the server may ask by now. Raises as `forward` does."""
+        server = self._catalogue(request.call.server)
+        if server is None or not server.asks_back:
+            request = msgspec.structs.replace(request, origin=_silent(request.origin))
         with speaking_for(request.call.caller):
             if self._over_stdio(request.call.server):
                 return await self._stdio.execute(request, relay)
@@ -43,3 +48,7 @@ class Ways:
         if server is None:
             raise UnknownServer("the server is not in the catalogue", server=name)
         return bool(server.command)
+
+
+def _silent(origin: Origin) -> Origin:
+    return msgspec.structs.replace(origin, capabilities={}, log_level="")

@@ -11,7 +11,7 @@ import pytest
 
 from broker.domain import events
 from broker.domain.calls import Caller
-from broker.domain.confirmations import confirmed, continued, still_confirmed
+from broker.domain.confirmations import confirmed, still_confirmed
 from broker.domain.decisions import RequireApproval
 from broker.domain.requests import ApprovalRequest, Change, RequestState
 from broker.domain.reviews import Confirmation, Verdict, Way, met
@@ -93,11 +93,3 @@ def test_a_stricter_policy_takes_the_confirmation_away_and_its_single_use_stays_
     assert (asked_again.confirmation, asked_again.state) == (None, RequestState.PENDING)
     with pytest.raises(WrongMove):
         given(asked_again)
-
-
-def test_what_a_server_asked_back_is_answered_once(make: Make) -> None:
-    after = continued(make(RequestState.COMPLETED)).after
-    assert after.continued
-    for again in (after, make(), make(RequestState.UNKNOWN)):
-        with pytest.raises(AlreadyResolved):
-            continued(again)

@@ -65,6 +65,11 @@ def test_a_server_may_have_its_own_token_endpoint_and_networks() -> None:
     }  # fmt: skip
 
 
+def test_a_server_may_be_let_ask_back() -> None:
+    assert compose({"a.yaml": b"servers: {a: {url: 'http://h/mcp', asks_back: true}}"}).servers["a"].asks_back
+    assert not compose({"a.yaml": b"servers: {a: {url: 'http://h/mcp'}}"}).servers["a"].asks_back
+
+
 def test_a_stdio_server_has_its_command_and_environment() -> None:
     text = "servers: {a: {command: [npx, -y, x], env: {TOKEN: 'env:T'}, cwd: /srv, per_session: true, stateless: true}}"
     assert compose({"a.yaml": text.encode()}).servers == {

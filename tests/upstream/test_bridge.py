@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ import msgspec
 import pytest
 
 from broker.domain.requests import Origin
+from broker.domain.servers import Server
+from broker.upstream.stdio import StdioForwarder
+from broker.upstream.ways import Ways
 from tests.fakes.bridge_bench import BridgeBench, bridge_bench
 from tests.fakes.everything import answer_ann, everything
 from tests.fakes.serving import running
@@ -141,6 +145,19 @@ async def test_a_release_for_an_older_caller_of_a_newer_server_asks_nobody(bench
     assert done == {"result": {"content": [{"type": "text", "text": "hi"}], "isError": False}}
     asks = msgspec.json.decode(await bench.bridge.execute(approved("newer", "round", {"text": "?"}, origin), _unheard))
     assert "instead of a result" in asks["error"]["message"]
+
+
+@pytest.mark.parametrize(("may", "asks"), [(True, True), (False, False)])
+async def test_only_a_server_that_may_ask_by_now_hears_what_the_caller_can_be_asked(
+    bench: BridgeBench, may: bool, asks: bool
+) -> None:
+    server = Server(name="newer", url=bench.urls["newer"], asks_back=may)
+    catalogue = {"newer": server}.get
+    ways = Ways(catalogue, bench.bridge, StdioForwarder(catalogue, silence=timedelta(seconds=20)))
+    origin = Origin(era="2026-07-28", rpc_id=7, capabilities={"elicitation": {"form": {}}})
+    answer = msgspec.json.decode(await ways.execute(approved("newer", "round", {"text": "?"}, origin), _unheard))
+    assert (answer.get("result", {}).get("resultType") == "input_required") == asks
+    assert ("error" in answer) == (not asks)
 
 
 def _unheard(message: bytes) -> None:
