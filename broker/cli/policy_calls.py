@@ -13,7 +13,6 @@ from broker.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from broker.domain.calls import ToolCall
-    from broker.domain.requests import ApprovalRequest
     from broker.domain.servers import ToolDefinition
     from broker.policy.argument_lints import Definitions
     from broker.policy.model import Facts, Policy
@@ -132,7 +131,7 @@ def past_requests() -> list[Recorded]:
 
     from broker.approvals.ports import Query  # noqa: PLC0415
     from broker.cli.credentials import office  # noqa: PLC0415
-    from broker.policy.replay import Recorded  # noqa: PLC0415
+    from broker.policy.replay import Recorded, recorded  # noqa: PLC0415
 
     async def read() -> list[Recorded]:
         found: list[Recorded] = []
@@ -140,7 +139,7 @@ def past_requests() -> list[Recorded]:
             cursor = ""
             while True:
                 page = await here.store.requests.find(Query(), limit=200, cursor=cursor)
-                found += [_recorded(request) for request in page.requests]
+                found += [recorded(request, request.call) for request in page.requests]
                 cursor = page.cursor
                 if not cursor:
                     if here.settings.record == "none":
@@ -150,16 +149,6 @@ def past_requests() -> list[Recorded]:
                     return sorted(found, key=lambda item: item.at)
 
     return anyio.run(read)
-
-
-def _recorded(request: ApprovalRequest) -> Recorded:
-    from broker.policy.replay import Recorded, Was, asked_by  # noqa: PLC0415
-
-    decided = request.reviews[-1].at if request.reviews else None
-    seconds = (decided - request.opened_at).total_seconds() if decided is not None else None
-    was = Was("require_approval", request.rules, asked_by(request.plan), request.plan.step_up, request.state.value, seconds)
-    known = "unknown_tool" not in request.rules
-    return Recorded(request.opened_at, request.call, known, counters=request.counters, was=was)
 
 
 def bytes_of(path: Path) -> bytes:

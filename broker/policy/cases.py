@@ -107,7 +107,17 @@ class Case(msgspec.Struct, frozen=True, eq=False, kw_only=True):
 
 def load_cases(folder: Path, policy: Policy) -> tuple[Case, ...]:
     """Read every `*.test.yaml` of the folder. Raises `PolicyInvalid` with every problem of every file."""
-    sheets = [Sheet(nodes.read(path.name, path.read_bytes())) for path in sorted(folder.glob("*.test.yaml"))]
+    return cases_in(tests_of(folder), policy)
+
+
+def tests_of(folder: Path) -> dict[str, bytes]:
+    """Return the test files of a folder by name."""
+    return {path.name: path.read_bytes() for path in sorted(folder.glob("*.test.yaml"))}
+
+
+def cases_in(contents: Mapping[str, bytes], policy: Policy) -> tuple[Case, ...]:
+    """Return the cases of test files. Raises `PolicyInvalid` with every problem of every file."""
+    sheets = [Sheet(nodes.read(name, content)) for name, content in sorted(contents.items())]
     cases = tuple(case for sheet in sheets for case in _cases(sheet, policy))
     problems = tuple(problem for sheet in sheets for problem in sheet.problems)
     if problems:

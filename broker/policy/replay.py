@@ -12,6 +12,7 @@ import msgspec
 
 from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Decision, Effect, RequireApproval
+from broker.domain.requests import ApprovalRequest
 from broker.domain.servers import ToolDefinition
 from broker.policy.evaluate import counters_for, evaluate
 from broker.policy.model import Facts, Policy
@@ -113,6 +114,14 @@ def read(lines: Iterable[bytes]) -> Iterator[Recorded | None]:
                 yield decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 yield None
+
+
+def recorded(request: ApprovalRequest, call: ToolCall) -> Recorded:
+    """Return a past request as a recording has it, with the call as `call` tells it (its secrets covered, say)."""
+    decided = request.reviews[-1].at if request.reviews else None
+    seconds = (decided - request.opened_at).total_seconds() if decided is not None else None
+    was = Was(_ASKED, request.rules, asked_by(request.plan), request.plan.step_up, request.state.value, seconds)
+    return Recorded(request.opened_at, call, "unknown_tool" not in request.rules, counters=request.counters, was=was)
 
 
 def replay(recorded: Iterable[Recorded | None], after: Policy, before: Policy | None = None, *, examples: int = 5) -> Replay:
