@@ -29,7 +29,7 @@ class Day(msgspec.Struct, frozen=True):
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """One rule: how often it decided, how people answered it, when it last did."""
+    """One rule: how often it decided, how people answered it, when it last did. `shadow`: how often it would have, in shadow."""
 
     rule: str
     hits: int
@@ -38,6 +38,7 @@ class Rule(msgspec.Struct, frozen=True):
     rejected: int
     expired: int
     last: datetime
+    shadow: int = 0
 
 
 class Wait(msgspec.Struct, frozen=True):
@@ -93,6 +94,7 @@ class Tally:
         match entry.event:
             case CallDecided() as fact:
                 self._count(fact.at, {"allow": "allowed", "deny": "denied"}.get(fact.effect, "asked"), fact.rules)
+                self._hit(fact.at, fact.shadow, "shadow")
             case Opened() as fact:
                 self._opened[fact.request] = fact
                 self._count(fact.at, "asked", fact.rules)
@@ -109,9 +111,11 @@ class Tally:
 
     def _count(self, at: datetime, what: str, rules: Iterable[str]) -> None:
         self._days[at.date()][what] += 1
+        self._hit(at, rules, "hits", what)
+
+    def _hit(self, at: datetime, rules: Iterable[str], *counts: str) -> None:
         for rule in rules:
-            self._rules[rule]["hits"] += 1
-            self._rules[rule][what] += 1
+            self._rules[rule].update(counts)
             self._last[rule] = max(at, self._last.get(rule, at))
 
     def _reviewed(self, fact: Reviewed) -> None:
@@ -143,7 +147,7 @@ class Tally:
         return Figures(days, rules, waits, stamps, len(self._approvals))
 
     def _rule(self, name: str, counts: Counter[str]) -> Rule:
-        told = {what: counts[what] for what in ("hits", "asked", "approved", "rejected", "expired")}
+        told = {what: counts[what] for what in ("hits", "asked", "approved", "rejected", "expired", "shadow")}
         return Rule(rule=name, last=self._last[name], **told)
 
 

@@ -62,6 +62,14 @@ def test_a_day_counts_what_the_policy_said_and_how_requests_ended() -> None:
     )
 
 
+def test_what_a_rule_would_have_done_in_shadow_is_counted_apart() -> None:
+    fact = CallDecided(
+        at=NOON, caller=BOT, server="s", tool="t", digest="d", effect="allow", policy="p", rules=("reads",), shadow=("stricter",)
+    )
+    found = figures(numbered(fact, fact))
+    assert found.rules == (Rule("reads", 2, 0, 0, 0, 0, NOON), Rule("stricter", 0, 0, 0, 0, 0, NOON, shadow=2))
+
+
 def test_a_first_of_two_approvals_is_no_decision_yet() -> None:
     found = figures(numbered(opened("a"), reviewed("a", "approve", "pending", 1), reviewed("a", "approve", "approved", 60)))
     assert (found.waits, found.approvals, found.stamps) == ((Wait("finance", 1, 60.0, 60.0),), 2, 1)

@@ -23,6 +23,7 @@ from broker.channels.web import (
     inbox,
     insights_page,
     live,
+    policy_edit,
     policy_page,
     receipt_file,
     request_page,
@@ -50,7 +51,8 @@ def web_app(parts: WebParts) -> Litestar:
         [
             *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *receipt_file.ROUTES, *live.ROUTES,
             *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
-            *insights_page.ROUTES, *policy_page.ROUTES, *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
+            *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
+            *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
         middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],

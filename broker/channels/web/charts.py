@@ -1,4 +1,7 @@
-"""Charts as numbers for an SVG: the template only writes them down. Each has a table of the same data beside it."""
+"""Charts as numbers for an SVG: the template only writes them down. Each has a table of the same data beside it.
+
+Bars that lie are in percent of the width and in pixels of the height, so that their words keep their size on a phone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from datetime import date, timedelta
 import msgspec
 
 from broker.insights.figures import Day
+from broker.policy.replay import KINDS as CHANGES
+from broker.policy.replay import Replay
 
 WIDTH, HEIGHT, TOP = 720, 180, 12
 KINDS = ("approved", "rejected", "expired")
@@ -66,3 +71,58 @@ def _round_up(value: int) -> int:
             if value <= nice * scale:
                 return nice * scale
         scale *= 10
+
+
+class Lying(msgspec.Struct, frozen=True):
+    """One lying bar: `x` and `width` in percent of the chart, `y` in pixels. `of` names its row."""
+
+    of: str
+    kind: str
+    value: float
+    y: int
+    x: float
+    width: float
+
+
+class Bars(msgspec.Struct, frozen=True):
+    """Lying bars, `height` pixels in all. Each row has its words `ROW` pixels above the next."""
+
+    bars: tuple[Lying, ...]
+    height: int
+
+
+ROW, THICK = 44, 14
+EFFECTS = ("allow", "require_approval", "deny")
+
+
+def effects(report: Replay) -> Bars:
+    """All calls by what becomes of them, before and after: two bars in three pieces."""
+    before = {effect: sum(report.matrix.get(effect, {}).values()) for effect in EFFECTS}
+    after = {effect: sum(row.get(effect, 0) for row in report.matrix.values()) for effect in EFFECTS}
+    found: list[Lying] = []
+    for index, (of, counts) in enumerate((("before", before), ("after", after))):
+        x = 0.0
+        for effect in EFFECTS:
+            width = 100 * counts[effect] / max(report.calls, 1)
+            found.append(Lying(of, effect, counts[effect], index * ROW, round(x, 2), round(width, 2)))
+            x += width
+    return Bars(tuple(found), 2 * ROW)
+
+
+def changes(report: Replay) -> Bars:
+    """How many calls change, one bar for each way, what a person rejected and would now pass first."""
+    counts = [(kind, report.changes[kind].count) for kind in CHANGES if kind in report.changes]
+    top = max((count for _, count in counts), default=1)
+    bars = [Lying(kind, kind, count, index * ROW, 0, round(100 * count / top, 2)) for index, (kind, count) in enumerate(counts)]
+    return Bars(tuple(bars), len(bars) * ROW)
+
+
+def asks(report: Replay) -> Bars:
+    """What each group is asked a day, before and after: two bars a group."""
+    top = max((max(load.asks_a_day_before, load.asks_a_day_after) for load in report.people.values()), default=0) or 1
+    found: list[Lying] = []
+    for index, (group, load) in enumerate(report.people.items()):
+        for at, (kind, value) in enumerate((("before", load.asks_a_day_before), ("after", load.asks_a_day_after))):
+            y = index * (ROW + THICK + 2) + at * (THICK + 2)
+            found.append(Lying(group, kind, value, y, 0, round(100 * value / top, 2)))
+    return Bars(tuple(found), len(report.people) * (ROW + THICK + 2))

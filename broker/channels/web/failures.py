@@ -10,6 +10,7 @@ from litestar.exceptions import HTTPException
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web, partial
+from broker.channels.web.rehearsing import NoSuchRule, NotRehearsed
 from broker.channels.web.verdicts import Refusal
 from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path
 from broker.errors import (
@@ -33,12 +34,14 @@ _STATUS: dict[type[BrokerError], int] = {
     Unauthenticated: 401,
     NotPermitted: 403,
     UnknownRequest: 404,
+    NoSuchRule: 404,
     AlreadyResolved: 409,
     AlreadyReviewed: 409,
     WrongMove: 409,
     Malformed: 400,
     TooMany: 429,
     Refusal: 422,
+    NotRehearsed: 422,
     StoreUnavailable: 503,
     PolicyInvalid: 503,
     RecordUnreadable: 503,

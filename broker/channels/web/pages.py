@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from broker.channels.web import times
+from broker.channels.web.arguments import pieces
 
 
 class Pages:
@@ -26,7 +27,7 @@ class Pages:
             auto_reload=False,
         )
         self._environment.globals["static"] = cache(self._static)
-        self._environment.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell)
+        self._environment.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell, pieces=pieces)
 
     def render(self, template: str, **values: Any) -> str:
         return self._environment.get_template(template).render(values)

@@ -32,6 +32,7 @@ from broker.channels.web.ports import (
     Passkeys,
     Presence,
     Problems,
+    Recordings,
     Sessions,
     SignedIn,
     Timeline,
@@ -39,6 +40,7 @@ from broker.channels.web.ports import (
     Vitals,
 )
 from broker.channels.web.projection import Projection
+from broker.channels.web.rehearsing import Rehearser
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
 from broker.channels.web.watchman import Watchman
@@ -54,7 +56,7 @@ class WebParts:
 
     `mask_key` makes the fingerprints of redacted values. `public_url` is the address that people use, empty for the
     loopback only. Members of `observers` see every request. `history` is the folder of the search index (in memory if None),
-    `policy_folder` that of the policy's tests.
+    `policy_folder` that of the policy and its tests, `recordings` None where nothing is kept for replays.
     `encrypted`: the store is, so nothing of arguments goes into the index. `closing` is set when the broker stops, and
     streams end. `warning` stands on every page. `receipt` signs what became of a
     release. With `forecasts` and `callers` others may ask what a person may do.
@@ -86,6 +88,7 @@ class WebParts:
     observers: tuple[str, ...] = ()
     history: Path | None = None
     policy_folder: Path | None = None
+    recordings: Recordings | None = None
     encrypted: bool = False
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     forecasts: Forecaster | None = None
@@ -105,6 +108,7 @@ class Web:
         self.bookkeeper = Bookkeeper(parts.audit, parts.clock)
         self.watchman = Watchman(parts.vitals)
         self.tests = PolicyTests()
+        self.rehearser = Rehearser()
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
         self.uncovered = Uncovered()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
 
 import msgspec
 
-from broker.domain.calls import Caller, ToolCall
-from broker.errors import Malformed
 from broker.insights.figures import Rule as Hits
-from broker.policy.explain import Explanation, explain
-from broker.policy.model import Facts, Policy
+from broker.policy.model import Policy
 from broker.policy.rules import Match, Mode, Rule
 from broker.policy.ruleset import ruleset
+from broker.policy.suite import Report
 
 
 class RuleRow(msgspec.Struct, frozen=True):
-    """One rule: what it is about, on which condition, what it does and whom it asks; and how often it did."""
+    """One rule: what it is about, on which condition, what it does and whom it asks; and how often it did.
+
+    `untested` is what no test reaches of it; None where the tests are not known, or it is disabled.
+    """
 
     id: str
     effect: str
@@ -32,31 +31,27 @@ class RuleRow(msgspec.Struct, frozen=True):
     where: str
     guardrail: bool
     hits: Hits | None
+    untested: tuple[str, ...] | None
 
 
-class Trial(msgspec.Struct, frozen=True):
-    """One call that somebody tries, as typed."""
-
-    server: str = ""
-    tool: str = ""
-    arguments: str = "{}"
-    user: str = ""
-    groups: str = ""
-
-    @property
-    def asked(self) -> bool:
-        return bool(self.server and self.tool)
-
-
-def rows(policy: Policy, hits: Sequence[Hits]) -> tuple[RuleRow, ...]:
+def rows(policy: Policy, hits: Sequence[Hits], tests: Report | None = None) -> tuple[RuleRow, ...]:
     """Return every rule, guardrails and denials first, as they decide."""
     by_rule = {one.rule: one for one in hits}
+    untested: dict[str, list[str]] = {}
+    for item in tests.uncovered if tests is not None else ():
+        untested.setdefault(item.rule, []).append(UNTESTED.get(item.what, f"`{item.what}`"))
     order = {"deny": 0, "limit": 1, "require_approval": 2, "allow": 3}
     rules = sorted(ruleset(policy).rules, key=lambda rule: (not rule.guardrail, order[rule.effect.value], rule.id))
-    return tuple(_row(rule, by_rule.get(rule.id)) for rule in rules)
+    missing = {
+        rule.id: tuple(untested.get(rule.id, ())) for rule in rules if tests is not None and rule.mode is not Mode.DISABLED
+    }
+    return tuple(_row(rule, by_rule.get(rule.id), missing.get(rule.id)) for rule in rules)
 
 
-def _row(rule: Rule, hits: Hits | None) -> RuleRow:
+UNTESTED = {"won": "that it decides"}
+
+
+def _row(rule: Rule, hits: Hits | None, untested: tuple[str, ...] | None) -> RuleRow:
     approval = rule.approval
     asks = tuple(f"{need.count} of {need.group}" for need in approval.all_of) if approval is not None and approval.all_of else ()
     return RuleRow(
@@ -72,6 +67,7 @@ def _row(rule: Rule, hits: Hits | None) -> RuleRow:
         where=rule.where,
         guardrail=rule.guardrail,
         hits=hits,
+        untested=untested,
     )
 
 
@@ -94,17 +90,3 @@ def about(match: Match) -> list[tuple[str, str]]:
         if getattr(match, key)
     ]
     return told + [("hints", ", ".join(f"{name}: {str(value).lower()}" for name, value in match.hints))] * bool(match.hints)
-
-
-def tried(policy: Policy, trial: Trial, now: datetime, counters: Mapping[str, float] | None = None) -> Explanation:
-    """Judge the call of a trial and return what every rule says. Nothing is sent or counted. Raises `Malformed`."""
-    try:
-        arguments: Any = msgspec.json.decode(trial.arguments or "{}")
-    except msgspec.DecodeError as error:
-        raise Malformed(f"the arguments are no JSON: {error}") from None
-    groups = tuple(name.strip() for name in trial.groups.split(",") if name.strip()) or None
-    caller = Caller(user=trial.user.strip(), groups=groups or ())
-    call = ToolCall(trial.server, trial.tool, {"name": trial.tool, "arguments": arguments}, caller)
-    known = trial.server in policy.servers and trial.tool in policy.servers[trial.server].tools
-    sums = dict.fromkeys(ruleset(policy).counters, 0.0) | dict(counters or {})
-    return explain(policy, call, Facts(now.astimezone(UTC), known, None, sums), groups)

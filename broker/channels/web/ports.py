@@ -247,6 +247,12 @@ class Accepted(Protocol):
         ...
 
 
+class Recordings(Protocol):
+    async def read(self, limit: int) -> Sequence[bytes]:
+        """The newest recorded calls (JSON Lines of a replay), oldest first. Raises `StoreUnavailable`."""
+        ...
+
+
 Checkup = Callable[[], AsyncIterator[Finding]]
 """Everything that the broker finds right or wrong with itself, now."""
 

@@ -40,7 +40,10 @@ ABOUT_REQUESTS = {
 }  # fmt: skip
 """About one request: for outsiders there is none."""
 
-FOR_MEMBERS = {"GET /policies", "GET /servers", "GET /insights", "GET /health"}
+FOR_MEMBERS = {
+    "GET /policies", "GET /servers", "GET /insights", "GET /health", "GET /policies/rules/{rule:str}",
+    "POST /policies/rules/{rule:str}", "POST /policies/rules/{rule:str}/patch",
+}  # fmt: skip
 """About the broker: for members of its groups."""
 
 API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200}
