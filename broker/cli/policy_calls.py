@@ -13,6 +13,7 @@ from broker.errors import ConfigInvalid
 
 if TYPE_CHECKING:
     from broker.domain.calls import ToolCall
+    from broker.domain.requests import ApprovalRequest
     from broker.domain.servers import ToolDefinition
     from broker.policy.argument_lints import Definitions
     from broker.policy.model import Facts, Policy

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -83,7 +82,7 @@ async def test_a_change_is_replayed_drawn_and_offered_as_a_patch_with_a_test(sto
         assert "Only requests that you may see are counted." in page
         patch = await sent(site, ANN, LOOSER, "/patch")
         assert patch.headers["content-disposition"] == 'attachment; filename="large.patch"'
-    subprocess.run(["git", "apply", "-"], input=patch.content, cwd=folder, check=True)
+    await anyio.run_process(["git", "apply", "-"], input=patch.content, cwd=folder)
     cases = load_cases(folder, load(folder))
     assert len(cases) == 3
     assert [failure.name for failure in run(load(folder), cases).failures] == ["wrong on purpose"]
