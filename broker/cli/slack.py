@@ -51,7 +51,8 @@ async def _check() -> int:
     policy = _policy(settings)
     wrong = 0
     async with slack_session() as session:
-        async for found in checked(config, policy.people, _conversations(settings, policy), session):
+        named = _conversations(settings, policy)
+        async for found in checked(config, policy.people, named, session, pages=settings.public_url):
             print(
                 f"{'ok  ' if found.fine else 'BAD '}  {found.about}: {found.told}"
                 + (f"\n            {found.mend}" if found.mend else "")

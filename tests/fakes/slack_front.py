@@ -41,6 +41,7 @@ class SlackFront:
         self.limits = Limits()
         self.sent: list[tuple[dict[str, str], bytes]] = []  # heads and bytes of everything that was sent over HTTP
         self.answers_said: list[dict[str, Any]] = []
+        self.heads: dict[str, str] = {}  # heads of the Web API's answers, instead of the emulator's own
         self.accounts: dict[str, dict[str, Any]] = {}
         self.usergroups: dict[str, list[str]] = {}
         self.homes: dict[str, dict[str, Any]] = {}
@@ -231,8 +232,8 @@ class SlackFront:
         async with self.http.post(f"{self.emulator}/api/{method}", headers=headers, json=fields) as response:
             told = await response.json()
             self._noticed(method, fields, told)
-            scopes = {"x-oauth-scopes": response.headers.get("x-oauth-scopes", "")}
-            return web.json_response(told, status=response.status, headers={**scopes, "Date": response.headers.get("Date", "")})
+            heads = {name: response.headers.get(name, "") for name in ("x-oauth-scopes", "Date")}
+            return web.json_response(told, status=response.status, headers={**heads, **self.heads})
 
     def _noticed(self, method: str, fields: dict[str, Any], told: dict[str, Any]) -> None:
         if not told.get("ok"):

@@ -12,6 +12,7 @@ from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
 from broker.channels.slack.facts import act, arguments_text, facts, fits, on_page_only
 from broker.channels.slack.status import STATES, standing
+from broker.channels.slack.thread import result_words
 from broker.domain.redaction import Shown, shown_call
 from broker.domain.requests import ApprovalRequest, RequestState
 
@@ -42,6 +43,20 @@ def card(request: ApprovalRequest, face: Face, place: str = "") -> Card:
     if request.state is RequestState.PENDING:
         parts += buttons(request, shown, face, place)
     return Card(notification(request, shown.title), parts, may_approve_here(request, shown))
+
+
+def bare_parts(request: ApprovalRequest, face: Face) -> list[Block]:
+    """Return what Slack can't refuse for its blocks, in place of a card's: the title and the way to the page."""
+    parts = [blocks.header(shown_call(request.call, request.plan, face.key).title)]
+    page = face.page(request.id)
+    return [*parts, blocks.actions(f"a:{request.id}", blocks.open_button(page))] if page else parts
+
+
+def outcome(request: ApprovalRequest, face: Face) -> Card:
+    """Return what the person is told for whom it was asked: the title, and what became of it."""
+    title = shown_call(request.call, request.plan, face.key).title
+    said = blocks.section(blocks.line(f"{title}: ", 200, bold=True), blocks.text(result_words(request)))
+    return Card(notification(request, title), [blocks.rich(said)])
 
 
 def notification(request: ApprovalRequest, title: str) -> str:

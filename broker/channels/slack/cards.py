@@ -10,17 +10,14 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from broker.channels.slack import blocks
 from broker.channels.slack.addresses import EXTRA, adopted
-from broker.channels.slack.card import card, notification
+from broker.channels.slack.card import bare_parts, card, outcome
 from broker.channels.slack.digests import Digests
-from broker.channels.slack.face import Face
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.places import Post, asks_approvers, conversations, decode_post, direct, encode_post
 from broker.channels.slack.postman import Message, Sent
-from broker.channels.slack.thread import Reply, next_reminder, replies, result_words
+from broker.channels.slack.thread import Reply, next_reminder, replies
 from broker.channels.slack.troubles import CONTENT, TOKEN_DEAD
-from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import ChannelRefused, UnknownRequest
 
@@ -137,7 +134,7 @@ class Cards:
     async def _message(self, request: ApprovalRequest, place: str, *, bare: bool) -> Message:
         face = await self._parts.face()
         made = card(request, face, place)
-        parts = made.parts if not bare else _bare(request, face)
+        parts = bare_parts(request, face) if bare else made.parts
         return Message(made.text, parts, made.mark, card=(request.id, place))
 
     async def _take_away(self, request: ApprovalRequest, place: str, post: Post) -> None:
@@ -192,12 +189,10 @@ class Cards:
         who = (await self._parts.identities.slack_ids()).get(request.call.caller.user, "")
         if not who or REQUESTER in posts or not posts or request.ended_at is None or request.state is RequestState.CANCELLED:
             return
-        face = await self._parts.face()
-        title = shown_call(request.call, request.plan, face.key).title
-        said = blocks.section(blocks.line(f"{title}: ", 200, bold=True), blocks.text(result_words(request)))
+        told = outcome(request, await self._parts.face())
 
         async def made() -> Message:
-            return Message(notification(request, title), [blocks.rich(said)])
+            return Message(told.text, told.parts)
 
         async def keep(sent: Sent) -> None:
             await self._posts.first(request.id, REQUESTER, encode_post(Post(sent.channel, sent.ts)))
@@ -218,14 +213,6 @@ class Cards:
             return await self._announce(request, place, bare=True)
         await self._posts.put(request.id, place, encode_post(msgspec.structs.replace(post, dead=refused.reason)))
         return self._parts.clock()
-
-
-def _bare(request: ApprovalRequest, face: Face) -> list[blocks.Block]:
-    """A card that Slack can't refuse for its blocks: the title and the way to the page."""
-    title = shown_call(request.call, request.plan, face.key).title
-    page = face.page(request.id)
-    parts = [blocks.header(title)]
-    return [*parts, blocks.actions(f"a:{request.id}", blocks.open_button(page))] if page else parts
 
 
 async def _nothing_more(_: Sent) -> None:

@@ -32,9 +32,12 @@ class Found(msgspec.Struct, frozen=True):
 
 
 async def checked(
-    config: SlackConfig, people: People, conversations: Iterable[str], session: aiohttp.ClientSession
+    config: SlackConfig, people: People, conversations: Iterable[str], session: aiohttp.ClientSession, *, pages: str = ""
 ) -> AsyncIterator[Found]:  # fmt: skip
-    """Look at token and scopes, Socket Mode, clock, conversations, user groups and people, one after the other."""
+    """Look at token and scopes, Socket Mode, clock, pages, conversations, user groups and people, one after the other.
+
+    `pages` is the broker's `public_url`.
+    """
     api = SlackApi(config.bot_token, session, url=config.url)
     try:
         workspace = await api.workspace(fresh=True)
@@ -46,6 +49,7 @@ async def checked(
     told = f"missing: {', '.join(missing)}" if missing else "all there" if workspace.scopes else "Slack does not tell them"
     yield Found("scopes", not missing, told, "" if not missing else mend("missing_scope"))
     yield await _clock(config, session)
+    yield _pages(config, pages)
     if config.app_token:
         yield await _socket(SlackApi(config.app_token, session, url=config.url))
     for place in dict.fromkeys(conversations):
@@ -76,6 +80,16 @@ async def _clock(config: SlackConfig, session: aiohttp.ClientSession) -> Found:
     apart = abs(time.time() - theirs.timestamp())
     fine = apart <= SKEW
     return Found("clock", fine, f"{apart:.0f} s from Slack's", "" if fine else "run a time service: signatures would be refused")
+
+
+def _pages(config: SlackConfig, url: str) -> Found:
+    """Cards link to pages, accounts are connected there, and over HTTP Slack itself has to get in."""
+    if config.signing_secret and not config.app_token and not url.startswith("https://"):
+        return Found("pages", False, f"Slack can't send to {url or 'an address that is not set'}", f"{_URL}, with https://")
+    return Found("pages", bool(url), url or "cards can't be opened and accounts not connected", "" if url else _URL)
+
+
+_URL = "set BROKER_PUBLIC_URL to the address by which people reach the broker"
 
 
 async def _socket(api: SlackApi) -> Found:

@@ -8,6 +8,7 @@ from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face
 from broker.domain.confirmations import told
+from broker.domain.redaction import covered
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Progress, Review, progress
 
@@ -23,6 +24,7 @@ STATES = {
     RequestState.CANCELLED: "Withdrawn by the agent",
     RequestState.VOIDED: "Void",
 }
+NOTE = 300
 _NEWLINE: Block = {"type": "text", "text": "\n"}
 
 
@@ -49,8 +51,10 @@ def marks(request: ApprovalRequest) -> list[Block]:
 
 def _needed(request: ApprovalRequest, face: Face) -> list[Block]:
     so_far = [blocks.text(", so far:"), *_people(request.approvals, face)] if request.approvals else []
+    also = [part for group in request.escalated for part in (blocks.text(" "), face.group(group))]
+    asked = [blocks.text(", by now as well:"), *also] if also else []
     deadline = [blocks.text("Rejected unless decided by "), blocks.date(request.expires_at)]
-    return [blocks.line(needed_words(request), 400, bold=True), *so_far, _NEWLINE, *deadline]
+    return [blocks.line(needed_words(request), 400, bold=True), *so_far, *asked, _NEWLINE, *deadline]
 
 
 def _status(request: ApprovalRequest, face: Face) -> list[Block]:
@@ -64,6 +68,8 @@ def _status(request: ApprovalRequest, face: Face) -> list[Block]:
         parts += [blocks.text(" · approvals:"), *_people(request.approvals, face)]
     if request.ended_at is not None:
         parts += [blocks.text(" · "), blocks.date(request.ended_at)]
+    if request.ended_at is not None and request.note:
+        parts += [_NEWLINE, blocks.line(covered(request.note, face.key), NOTE)]
     return parts
 
 

@@ -51,7 +51,7 @@ SEED: dict[str, Any] = {
             {"name": "alice", "real_name": "Alice", "email": "alice@example.com"},
             {"name": "mallory", "real_name": "Mallory", "email": "mallory@example.com"},
         ],
-        "channels": [{"name": name} for name in ("refunds", "ops", "c1", "c2", "c3", "c4", "c5")],
+        "channels": [{"name": name} for name in ("approvals", "refunds", "ops", "c1", "c2", "c3", "c4", "c5")],
         "oauth_apps": [
             {
                 "client_id": "c", "client_secret": "s", "name": "Approvals", "redirect_uris": [], "app_id": APP,

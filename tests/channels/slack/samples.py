@@ -90,6 +90,7 @@ def states() -> dict[str, ApprovalRequest]:
     return {
         "pending": a_request(),
         "one of two": a_request(reviews=(a_review("dana@example.com"),), version=2),
+        "escalated": a_request(escalated=("managers", "finance")),
         "critical": a_request(plan_severity=Severity.CRITICAL),
         "step up": a_request(plan_step_up=True),
         "too long": a_request(arguments={"script": "rm -rf /tmp/x\n" * 400}),

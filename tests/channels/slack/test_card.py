@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from slack_sdk.models.blocks import Block as SlackBlock
 
-from broker.channels.slack.card import card, view_of
+from broker.channels.slack.card import bare_parts, card, outcome, view_of
 from broker.channels.slack.face import Face, Pressed, pressed
 from broker.channels.slack.home import digest, home, listing
 from broker.channels.slack.modals import details, rejection
@@ -60,6 +60,7 @@ FULL = ["approve", "reject", "details", "open"]
         ("pending", FULL),
         ("one of two", FULL),
         ("redacted", FULL),
+        ("escalated", FULL),
         ("critical", ["open"]),
         ("step up", ["open"]),
         ("too long", ["reject", "details", "open"]),
@@ -192,6 +193,8 @@ def everything(request: ApprovalRequest) -> list[Any]:
     values = Pressed(request.id, request.digest, "v")
     return [
         card(request, FACE).parts,
+        bare_parts(request, FACE),
+        outcome(request, FACE).parts,
         details(request, FACE)["blocks"],
         rejection(request, FACE, values)["blocks"],
         home([request], FACE)["blocks"],

@@ -57,10 +57,17 @@ def test_half_a_setup_is_refused() -> None:
     assert slack_config(Settings(slack_bot_token="xoxb-x", slack_app_token="xapp-x")) == SlackConfig("xoxb-x", app_token="xapp-x")
 
 
-async def found(front: SlackFront, people: People = People(), *places: str, app_token: str = "") -> list[Found]:  # noqa: B008
+async def found(
+    front: SlackFront, people: People = People(), *places: str, app_token: str = "", pages: str = "http://127.0.0.1:8450"  # noqa: B008
+) -> list[Found]:  # fmt: skip
     config = SlackConfig("xoxb-test", signing_secret="s", app_token=app_token, url=front.url)
     async with slack_session() as session:
-        return [one async for one in checked(config, people, places, session)]
+        return [one async for one in checked(config, people, places, session, pages=pages)]
+
+
+async def mends(front: SlackFront, *, pages: str = "https://approvals.example.com", people: People = People()) -> dict[str, str]:  # noqa: B008
+    """What is wrong, and the mend for each."""
+    return {one.about: one.mend for one in await found(front, people, "#ops", pages=pages) if not one.fine}
 
 
 async def test_a_good_setup_has_nothing_to_mend_and_leaves_nothing_behind(front: SlackFront) -> None:
@@ -71,7 +78,7 @@ async def test_a_good_setup_has_nothing_to_mend_and_leaves_nothing_behind(front:
     assert [one for one in told if not one.fine] == []
     about = [one.about for one in told]
     assert about == [
-        "bot token", "scopes", "clock", "app token", "#refunds", "#ops", "group leads", "dana@example.com",
+        "bot token", "scopes", "clock", "pages", "app token", "#refunds", "#ops", "group leads", "dana@example.com",
     ]  # fmt: skip
     assert await front.messages("refunds") == []
 
@@ -83,9 +90,48 @@ async def test_each_finding_has_its_mend(front: SlackFront) -> None:
     wrong = {about: one.mend for about, one in told.items() if not one.fine}
     assert set(wrong) == {"app token", "#nowhere", "group leads", "x@example.com"}
     assert all(wrong.values())
-    front.faults.append(Fault("auth.test", "invalid_auth"))
-    (only,) = await found(front)
-    assert (only.fine, "BROKER_SLACK_BOT_TOKEN" in only.mend) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "about", "mend"),
+    [
+        ("auth.test", "invalid_auth", "bot token", "set BROKER_SLACK_BOT_TOKEN"),
+        ("auth.test", "token_revoked", "bot token", "install the app again"),
+        ("auth.test", "account_inactive", "bot token", "install the app again"),
+        ("auth.test", "gone", "bot token", "reaches slack.com"),
+        ("api.test", "gone", "clock", "reaches slack.com"),
+        ("chat.scheduleMessage", "not_in_channel", "#ops", "/invite @Approvals"),
+        ("chat.scheduleMessage", "channel_not_found", "#ops", "invite the app"),
+        ("chat.scheduleMessage", "is_archived", "#ops", "unarchive"),
+        ("chat.scheduleMessage", "restricted_action", "#ops", "posting permissions"),
+        ("chat.scheduleMessage", "missing_scope", "#ops", "broker slack manifest"),
+    ],
+)
+async def test_what_slack_refuses_has_its_mend(front: SlackFront, method: str, kind: str, about: str, mend: str) -> None:
+    front.faults.append(Fault(method, kind, times=-1))
+    wrong = await mends(front)
+    assert list(wrong) == [about]
+    assert mend in wrong[about]
+
+
+async def test_what_the_answers_give_away_has_its_mend(front: SlackFront) -> None:
+    assert await mends(front) == {}
+    front.heads = {"x-oauth-scopes": "chat:write,commands", "Date": "Tue, 24 Nov 2026 12:00:00 GMT"}
+    front.usergroups["S0EMPTY"] = []
+    dana = await front.user("dana")
+    front.accounts[dana] = {"deleted": True}
+    wrong = await mends(front, pages="http://approvals.example.com", people=People(
+        {"dana@example.com": Person("dana@example.com", "Dana", dana)}, {"leads": Group("leads", slack="S0EMPTY")},
+    ))  # fmt: skip
+    assert wrong == {
+        "scopes": "install the app again with the manifest of `broker slack manifest`",
+        "clock": "run a time service: signatures would be refused",
+        "pages": "set BROKER_PUBLIC_URL to the address by which people reach the broker, with https://",
+        "group leads": "add members to the user group",
+        "dana@example.com": "the account can't decide",
+    }
+    front.heads = {}
+    assert list(await mends(front, pages="")) == ["pages"]
 
 
 async def test_the_command_checks_what_settings_and_rules_name(

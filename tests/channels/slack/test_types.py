@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from broker.channels.slack.card import card
+from broker.channels.slack.card import bare_parts, card, outcome
 from broker.channels.slack.face import Pressed
 from broker.channels.slack.home import digest, home, listing, unknown_home
 from broker.channels.slack.modals import details, notice, rejection
@@ -17,6 +18,7 @@ from broker.channels.slack.thread import replies
 from tests.channels.slack.samples import FACE, NOON, states
 from tests.node.install import Node, install
 
+A_MINUTE = timedelta(minutes=1)
 STRICT = ("--strict", "--noEmit", "--skipLibCheck", "false", "--module", "nodenext", "--target", "es2022")
 
 
@@ -47,7 +49,8 @@ def test_every_card_and_modal_has_slacks_own_types(node: Node, tmp_path: Path) -
     views: list[Any] = [unknown_home("Who are you?"), notice("Sorry", "That was too late.")]
     for request in states().values():
         values = Pressed(request.id, request.digest, "v")
-        messages += [card(request, FACE).parts, listing([request], FACE), *(r.parts for r in replies(request, FACE, NOON, NOON))]
+        messages += [card(request, FACE).parts, bare_parts(request, FACE), outcome(request, FACE).parts, listing([request], FACE)]
+        messages += [reply.parts for reply in replies(request, FACE, request.expires_at - A_MINUTE, NOON)]
         views += [details(request, FACE), rejection(request, FACE, values), home([request], FACE)]
     messages.append(digest(list(states().values()) * 3, FACE).parts)
     assert judged(node, tmp_path, program(messages, views)) == ""
