@@ -35,7 +35,8 @@ async def agents_entrance(
 ) -> Gateway:  # fmt: skip
     """Return the gateway; close it at the end. `address` is where the broker listens, for host checks."""
     return Gateway(
-        authenticate=acting_for(agents.identity.callers.authenticate), catalogue=out.servers.in_force, judge=agents.guard,
+        authenticate=acting_for(agents.identity.callers.authenticate), catalogue=out.servers.in_force,
+        names=lambda: out.servers.current.servers, judge=agents.guard,
         desk=agents.desk, lines=agents.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=clock,
         key=await store.keys.signing_key("sessions"), broker=broker,
         hosts=hosts(settings, address), hold=settings.hold.total_seconds(),

@@ -1,4 +1,4 @@
-"""`broker stdio SERVER`: lets a client that only speaks stdio use a server behind the broker."""
+"""`broker stdio [SERVER]`: lets a client that only speaks stdio use one server behind the broker, or all of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from typing import Any
 def add(commands: argparse._SubParsersAction[Any]) -> None:
     """Add `stdio`."""
     parser = commands.add_parser("stdio", help="lets a stdio-only client in: reads BROKER_URL and BROKER_TOKEN")
-    parser.add_argument("server", metavar="SERVER", help="the server's name at the broker")
+    parser.add_argument(
+        "server", nargs="?", default="", metavar="SERVER", help="the server's name at the broker; all, if not given"
+    )
     parser.add_argument("--url", default="", help="the broker's address, instead of BROKER_URL")
     parser.set_defaults(run=run)
 
@@ -28,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     token = os.environ.get("BROKER_TOKEN", "")
     if not token:
         raise ConfigInvalid("BROKER_TOKEN is not set: it has to hold a token of `broker agents add`")
-    anyio.run(pumped, f"{url.rstrip('/')}/mcp/{args.server}", token, own_stdout())
+    anyio.run(pumped, f"{url.rstrip('/')}/mcp/{args.server}".rstrip("/"), token, own_stdout())
     return 0
 
 

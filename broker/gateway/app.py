@@ -1,4 +1,4 @@
-"""The gateway: `/mcp/<server>` as an ASGI app. It works on the envelope, judges calls, and passes everything else through."""
+"""The gateway: `/mcp/<server>`, and `/mcp` for all, as an ASGI app. It works on the envelope; only calls are judged."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from broker.gateway.eras import (
 from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
 from broker.gateway.heads import Head, check_host, check_media, head_of
 from broker.gateway.holding import Attendances, Hold
+from broker.gateway.joint import NOWHERE, JointAddress
 from broker.gateway.lists import Edit, tools_shown, with_our_tasks
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
-from broker.gateway.ports import Authenticate, Barred, Catalogue, Forwarder, Judge, Lines, Schemas, Waiting, admit_all
+from broker.gateway.ports import Authenticate, Barred, Catalogue, Forwarder, Judge, Lines, Names, Schemas, Waiting, admit_all
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
@@ -44,12 +45,12 @@ from broker.gateway.voices import USUAL_PACE, Pace
 
 log = structlog.get_logger()
 
-PREFIX = "/mcp/"
+PREFIX = "/mcp"
 _NO_MESSAGE = Message({}, "", None, {}, b"")
 
 
 class Gateway:
-    """The ASGI app for every path under `/mcp/`.
+    """The ASGI app for `/mcp` and every path under it.
 
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
@@ -57,7 +58,7 @@ class Gateway:
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
-        self, *, authenticate: Authenticate, catalogue: Catalogue, judge: Judge, desk: Waiting, lines: Lines,
+        self, *, authenticate: Authenticate, catalogue: Catalogue, names: Names, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
@@ -82,6 +83,7 @@ class Gateway:
             parking=self._sessions.parked, begun=self._tasks.begun,
             confirming=self._confirming, rounds=Rounds(desk, judge, self._seals, clock, kept, broker),
         )  # fmt: skip
+        self._joint = JointAddress(self._visited, names=names, server=self._server, desk=desk, seals=self._seals)
 
     def drain(self) -> None:
         """Shutdown has begun: everybody who waits is answered PENDING, now, and streams without an end are ended."""
@@ -119,17 +121,27 @@ class Gateway:
         """
         check_host(head, self._hosts)
         caller = await self._authenticate(head.authorization, head.peer(exchange.scope.get("client")))
-        server = self._server(exchange.scope["path"].removeprefix(PREFIX), caller)
-        session = self._session(head, caller, server)
-        match exchange.scope["method"]:
+        name = exchange.scope["path"].removeprefix(PREFIX).removeprefix("/")
+        server = self._server(name, caller) if name else NOWHERE
+        session = self._session(head, caller, server) if name else None
+        visit = Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session)
+        if not name:
+            visit = self._joint.entered(visit)
+        if exchange.scope["method"] == "POST":
+            visit = await self._arrived(visit)
+        return await (self._visited(visit) if name else self._joint.visited(visit))
+
+    async def _visited(self, visit: Visit) -> Hold | None:
+        """The way at one server's own address."""
+        match visit.exchange.scope["method"]:
             case "POST":
-                return await self._posted(exchange, head, caller, server, session)
+                return await self._posted(visit)
             case "GET":
-                return await self._listened(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
+                return await self._listened(visit)
             case "DELETE":
-                await self._sessions.end(Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session))
+                await self._sessions.end(visit)
             case _:
-                await exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
+                await visit.exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
         return None
 
     def _server(self, name: str, caller: Caller) -> Server:
@@ -150,26 +162,27 @@ class Gateway:
 
     # -- POST ---------------------------------------------------------------------------------------------
 
-    async def _posted(
-        self, exchange: Exchange, head: Head, caller: Caller, server: Server, session: Session | None
-    ) -> Hold | None:  # fmt: skip
-        check_media(head)
-        message = parsed(await exchange.body(self._body_limit))
-        version = check_headers(head, message)
-        name, release = client_of(message)
-        if name and not session:
-            caller = msgspec.structs.replace(caller, client=name, client_version=release)
+    async def _arrived(self, visit: Visit) -> Visit:
+        """Read the message, and who sends it. Raises `Malformed`, `ClientGone`."""
+        check_media(visit.head)
+        message = parsed(await visit.exchange.body(self._body_limit))
+        version = check_headers(visit.head, message)
+        name, release = visit.begun_by or client_of(message)
+        caller = msgspec.structs.replace(visit.caller, client=name, client_version=release) if name else visit.caller
         tasks = version == MODERN and takes_tasks(message)
-        visit = Visit(exchange, head, server, caller, message, version, session, tasks)
+        return msgspec.structs.replace(visit, caller=caller, message=message, version=version, tasks=tasks)
+
+    async def _posted(self, visit: Visit) -> Hold | None:
+        message = visit.message
         if message.request:
-            check_method(version, message, server.methods)
+            check_method(visit.version, message, visit.server.methods)
             without_tasks(message)
             return await self._requested(visit)
         if not message.method and is_asked(message.id):
             await self._confirming.heard(visit)
-            await exchange.reply(202)
+            await visit.exchange.reply(202)
         elif message.method and not self._goes_on(visit):
-            await exchange.reply(202)
+            await visit.exchange.reply(202)
         else:
             await self._passing.post(visit, visit.headers())
         return None

@@ -47,6 +47,7 @@ HANDSHAKE_NOTIFICATIONS = frozenset(
 _NAMED = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri", **dict.fromkeys(TASK_REQUESTS, "taskId")}
 
 _WRAPPED = re.compile(r"=\?base64\?(.*)\?=")
+_PLAIN = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 def check_headers(head: Head, message: Message) -> str:
@@ -77,7 +78,11 @@ def may_pass(version: str, notification: str, more: tuple[str, ...] = ()) -> boo
 
 def client_of(message: Message) -> tuple[str, str]:
     """Return the client's own words about itself: name and version, shortened, empty where it says nothing."""
-    told = message.meta.get(CLIENT_KEY) if message.method != "initialize" else message.params.get("clientInfo")
+    return named(message.meta.get(CLIENT_KEY) if message.method != "initialize" else message.params.get("clientInfo"))
+
+
+def named(told: Any) -> tuple[str, str]:
+    """Return name and version out of a `clientInfo`, shortened; empty where it does not say."""
     if not isinstance(told, dict):
         return "", ""
     return _short(told.get("name")), _short(told.get("version"))
@@ -126,6 +131,13 @@ def _check_modern(head: Head, message: Message) -> None:
 
 def _mismatch(header: str, message: Message) -> Malformed:
     return Malformed(f"the header {header} and the body disagree", rpc=HEADER_MISMATCH, id=message.id)
+
+
+def wrapped(name: str) -> str:
+    """Return a name as `Mcp-Name` carries it (2026-07-28, streamable HTTP)."""
+    if _PLAIN.fullmatch(name) and not _WRAPPED.fullmatch(name):
+        return name
+    return f"=?base64?{base64.b64encode(name.encode()).decode()}?="
 
 
 def _unwrapped(value: str | None) -> str | None:

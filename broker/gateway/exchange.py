@@ -16,6 +16,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Rewrite = Callable[[bytes], bytes]
+"""Takes one or more whole server-sent events, and returns what the client gets of them."""
 
 JSON = b"application/json"
 STREAM = b"text/event-stream"
@@ -32,16 +34,22 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one answer."""
 
-    __slots__ = ("_receive", "_send", "_task", "closing", "gone", "scope", "started")
+    __slots__ = ("_receive", "_rewrite", "_rewriting", "_send", "_task", "closing", "gone", "scope", "status")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
+        self._rewrite: Rewrite | None = None
+        self._rewriting: Rewrite | None = None
         self._receive = receive
         self._send = send
         self._task: asyncio.Task[Any] | None = None
-        self.started = False
+        self.status = 0
         self.gone = False
         self.closing = False
+
+    @property
+    def started(self) -> bool:
+        return self.status > 0
 
     async def body(self, limit: int) -> bytes:
         """Return the request's body. Raises `Malformed` beyond `limit` bytes or 30 s, `ClientGone`."""
@@ -78,16 +86,23 @@ class Exchange:
         await self.start(status, [*told, *headers])
         await self.write(body, more=False)
 
+    def rewrite(self, events: Rewrite) -> None:
+        """From now on the client gets what `events` makes of each event of a stream."""
+        self._rewriting = events
+
     async def stream(self, headers: Sequence[Header] = (), status: int = 200) -> None:
         """Begin a stream of server-sent events."""
+        self._rewrite = self._rewriting
         about = [(b"content-type", STREAM), (b"cache-control", b"no-cache, no-transform"), (b"x-accel-buffering", b"no")]
         await self.start(status, [*about, *headers])
 
     async def start(self, status: int, headers: Sequence[Header]) -> None:
-        self.started = True
+        self.status = status
         await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, body: bytes, *, more: bool = True) -> None:
+        if self._rewrite is not None and body:
+            body = self._rewrite(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
     # -- who left -----------------------------------------------------------------------------------------
@@ -134,3 +149,32 @@ class Exchange:
             await self.write(b"", more=False)
         else:
             await self.reply(503)
+
+
+class Kept:
+    """An answer that is kept here instead of being sent: whole once whoever answers is done."""
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.media = b""
+        self.session = ""
+        self.body = bytearray()
+
+    async def take(self, message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            headers = dict(message["headers"])
+            self.status, self.media = message["status"], headers.get(b"content-type", b"")
+            self.session = headers.get(b"mcp-session-id", b"").decode("latin-1")
+        else:
+            self.body += message.get("body", b"")
+
+
+def aside(exchange: Exchange) -> tuple[Exchange, Kept]:
+    """Return an exchange of one's own beside `exchange`, and where its answer will be. Nobody ever leaves it."""
+    kept = Kept()
+    return Exchange(exchange.scope, _nobody_leaves, kept.take), kept
+
+
+async def _nobody_leaves() -> MutableMapping[str, Any]:
+    await anyio.sleep_forever()
+    raise AssertionError("unreachable")

@@ -5,7 +5,7 @@ The guard, the desk and the releaser of `approvals/` fit the middle three as the
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -86,6 +86,9 @@ class Lines(Protocol):
 
 Catalogue = Callable[[str], Server | None]
 """The guarded server of that name, None where there is none."""
+
+Names = Callable[[], Collection[str]]
+"""The names of all guarded servers. Raises `PolicyInvalid`."""
 
 Barred = Callable[[Server, Caller], str]
 """Why this caller may not speak to this server at all, empty when it may. Asked at every request, so it must be quick."""

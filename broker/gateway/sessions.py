@@ -48,6 +48,15 @@ class Place(msgspec.Struct, frozen=True, array_like=True):
     session: str = ""
 
 
+class Joint(msgspec.Struct, frozen=True, array_like=True):
+    """One session at the address of all servers: what its client said of itself, to be said to each server in turn."""
+
+    nonce: str
+    protocol: str
+    capabilities: dict[str, Any]
+    info: dict[str, Any]
+
+
 class Asked(msgspec.Struct, frozen=True, array_like=True):
     """One question to the caller's own user: about which request and call, until when (seconds of the epoch), in which mode."""
 
@@ -78,6 +87,12 @@ class Seals:
     def open_session(self, text: str, caller: Caller, server: str) -> Session | None:
         """Return the session behind an id, None for one that is foreign or forged."""
         return self._opened(b"session", text, caller, server, Session)
+
+    def joint(self, joint: Joint, caller: Caller) -> str:
+        return self._sealed(b"joint", joint, caller, "")
+
+    def open_joint(self, text: str, caller: Caller) -> Joint | None:
+        return self._opened(b"joint", text, caller, "", Joint)
 
     def event(self, place: Place, caller: Caller, server: str) -> str:
         """Return an event id that brings its caller back to `place`."""

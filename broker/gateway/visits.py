@@ -12,10 +12,10 @@ from broker.domain.requests import Origin
 from broker.domain.rounds import askable
 from broker.domain.servers import Server
 from broker.gateway.envelope import Message
-from broker.gateway.eras import CAPABILITIES_KEY, LOG_LEVEL_KEY, MODERN
+from broker.gateway.eras import CAPABILITIES_KEY, LOG_LEVEL_KEY, MODERN, named
 from broker.gateway.exchange import Exchange
 from broker.gateway.heads import Head
-from broker.gateway.sessions import Session
+from broker.gateway.sessions import Joint, Session
 
 # W3C Trace Context, section 3.2: version, trace, span and flags; no zeros.
 _TRACE = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16}-[0-9a-f]{2})")
@@ -27,7 +27,8 @@ _LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "
 class Visit(msgspec.Struct, frozen=True):
     """Everything that is known once head and body agree. `session` is None outside a session of the older era.
 
-    `tasks`: the client declared the tasks extension for this request.
+    `tasks`: the client declared the tasks extension for this request. `joint`: the session at the address of all servers, for
+    what came there.
     """
 
     exchange: Exchange
@@ -38,10 +39,18 @@ class Visit(msgspec.Struct, frozen=True):
     version: str
     session: Session | None = None
     tasks: bool = False
+    joint: Joint | None = None
 
     @property
     def modern(self) -> bool:
         return self.version == MODERN
+
+    @property
+    def begun_by(self) -> tuple[str, str] | None:
+        """Name and version of the client, as it began its session; None outside of one."""
+        if self.joint is not None:
+            return named(self.joint.info)
+        return (self.session.client, self.session.version) if self.session else None
 
     @property
     def upstream_session(self) -> str:

@@ -58,3 +58,20 @@ async def scripted(store: Store, tmp_path: Path, upstream: Upstream) -> AsyncIte
     rig = Rig(store, Policies(folder, {"scripted": upstream.url}), pace=Pace(commit_after=0.1, beat=0.1))
     async with rig.running():
         yield rig
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Upstream]:
+    server = Upstream()
+    async with serving(server) as server.url:
+        yield server
+
+
+@pytest.fixture
+async def joint(store: Store, tmp_path: Path, upstream: Upstream, other: Upstream) -> AsyncIterator[Rig]:
+    """`one` and `two` are there, `gone` is not."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    policies = Policies(folder, {"one": upstream.url, "two": other.url, "gone": "http://127.0.0.1:1/mcp"})
+    async with Rig(store, policies, pace=Pace(commit_after=0.1, beat=0.1)).running() as rig:
+        yield rig

@@ -102,7 +102,7 @@ class Rig:
             self.store.requests, self.store.changes, releases, fitness, broker=self.broker, lease=timedelta(seconds=30)
         )
         self.gateway = Gateway(
-            authenticate=authenticate, catalogue=self.server, judge=self.guard,
+            authenticate=authenticate, catalogue=self.server, names=lambda: self.policies.current.servers, judge=self.guard,
             desk=self.desk, lines=self.releaser, forwarder=self.through, schemas=self.tools.schema, clock=clock,
             key=self.key, broker=self.broker, page=PAGE, hosts=("127.0.0.1", "localhost"), hold=self.hold, pace=self.pace,
             barred=barred(self.policies, clock),
@@ -117,6 +117,11 @@ class Rig:
 
     def mcp(self, server: str = "ledger") -> str:
         return f"{self.url}/mcp/{server}"
+
+    @property
+    def all(self) -> str:
+        """The address of all servers."""
+        return f"{self.url}/mcp"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Rig]:

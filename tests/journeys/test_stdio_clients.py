@@ -25,6 +25,7 @@ from tests.fakes.stdio_tools import TOOLS_DO
 from tests.journeys.brokers import REVIEWERS, Broker, Place, place
 from tests.journeys.people import Person
 
+WAIT = "approval_wait"
 RULES = """
 defaults: {unmatched: deny, unknown_tool: deny, approval: {all_of: [{group: reviewers}], timeout: 15m}}
 rules:
@@ -46,7 +47,8 @@ class Bench:
     def shim(self, server: str, mode: str, token: str = "", **more: Any) -> Client:
         """A client whose only way is a pipe."""
         env = {"BROKER_URL": self.broker.url, "BROKER_TOKEN": token or self.token}
-        parameters = StdioServerParameters(command=sys.executable, args=["-m", "broker", "stdio", server], env=env, cwd=ROOT)
+        command = ["-m", "broker", "stdio", *filter(None, [server])]
+        parameters = StdioServerParameters(command=sys.executable, args=command, env=env, cwd=ROOT)
         return Client(parameters, mode=mode, **more)
 
 
@@ -110,11 +112,32 @@ async def test_a_parked_call_is_approved_and_runs_once(bench: Bench, mode: str) 
     assert (await lines(bench.effects)).count(title) == 1
 
 
-@pytest.mark.parametrize(("server", "mode"), [("own", "legacy"), ("newer", "auto"), ("newer", "legacy")])
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_pipe_to_no_server_in_particular_reaches_all_of_them(bench: Bench, mode: str) -> None:
+    title = f"over all, {mode}"
+    async with bench.shim("", mode) as client, Person(bench.broker.url, bench.person) as fay:
+        names = [tool.name for tool in (await client.list_tools()).tools]
+        assert sorted(names) == sorted(
+            [f"{server}__{tool}" for server in ("newer", "older", "own") for tool in TOOLS_DO] + [WAIT]
+        )
+        for server in ("newer", "older", "own"):
+            assert text_of(await client.call_tool(f"{server}__echo", {"text": server})) == server
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(client.call_tool, "older__effect", {"text": title})
+                await fay.approve(await fay.titled(title))
+    assert (await lines(bench.effects)).count(title) == 1
+
+
+@pytest.mark.parametrize(
+    ("server", "mode"),
+    [("own", "legacy"), ("newer", "auto"), ("newer", "legacy"), ("", "auto"), ("", "legacy")],
+)
 async def test_the_server_asks_the_client_through_the_pipe(bench: Bench, server: str, mode: str) -> None:
-    tool = "ask" if server == "own" else "round"
+    tools = {"own": ["ask"], "newer": ["round"], "": ["newer__round"] + (["own__ask"] if mode == "legacy" else [])}[server]
     async with bench.shim(server, mode, elicitation_callback=answer_ann) as client:
-        assert text_of(await client.call_tool(tool, {"text": "who?"})) == "accept: ann"
+        for tool in tools:
+            assert text_of(await client.call_tool(tool, {"text": "who?"})) == "accept: ann"
 
 
 @pytest.mark.parametrize(("server", "mode"), [("older", "auto"), ("older", "legacy"), ("newer", "auto"), ("newer", "legacy")])
