@@ -70,7 +70,7 @@ async def outward(
     async def listed(listing: Listing) -> None:
         await voiding.listed(listing)
 
-    tools = Catalogue(servers, Prober(servers.askable, peers, stdio.peer), pins, listed=listed)
+    tools = Catalogue(servers, Prober(servers.askable, peers, stdio.peer), pins, listed=listed, every=settings.probe_every)
     return Outward(servers, tools, pins, Ways(servers.server, bridge, stdio))
 
 

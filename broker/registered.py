@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from broker.approvals.ports import PolicySource
+from broker.channels.web.parts import RegistryParts
 from broker.domain.calls import Caller
 from broker.domain.servers import Server
 from broker.domain.terms import Slot
@@ -17,7 +18,11 @@ from broker.errors import PolicyInvalid
 from broker.joined import Joined
 from broker.outgoing import Reach
 from broker.policy.access import refusal, standing_of
+from broker.registry.catalogue import Catalogue
+from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling, House
+from broker.registry.pins import Pins
+from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
 from broker.reload import PolicyFolder
 from broker.settings import Settings
@@ -34,6 +39,17 @@ class Registry:
     joined: Joined
     roster: Roster
     enrolling: Enrolling
+    declarations: Declarations
+
+    def served(self, settings: Settings, tools: Catalogue, pins: Pins, clock: Callable[[], datetime]) -> RegistryParts:
+        """What pages and API need of it, on what this broker asks its servers."""
+        reviewing = Reviewing(self.enrolling, tools, pins, self.joined, clock)
+        return RegistryParts(
+            reviewing=reviewing,
+            declarations=self.declarations,
+            read=settings.registry_read,
+            namespace=settings.registry_namespace,
+        )
 
 
 async def registry_of(
@@ -46,7 +62,7 @@ async def registry_of(
     enrolling = Enrolling(
         store.enrolled, roster, house_of(settings), declared=joined.declared, resolve=resolve, broker=broker
     )  # fmt: skip
-    return Registry(joined, roster, enrolling)
+    return Registry(joined, roster, enrolling, Declarations(store.enrolled, roster, lambda: folder.current.servers))
 
 
 def house_of(settings: Settings) -> House:

@@ -131,6 +131,15 @@ class Settings(BaseSettings):
     )
     enrol_networks: tuple[str, ...] = Field((), description="private networks where enrolled servers may be, e.g. 10.0.0.0/8")
     experiments_last: Duration = Field(timedelta(days=14), description="how long an enrolled experiment gets calls")
+    registry_read: Literal["anonymous", "signed_in", "filtered"] = Field(
+        "signed_in", description="who reads the registry's API: anybody, or a credential; filtered tells only what it may use"
+    )
+    registry_namespace: str = Field(
+        "",
+        pattern=r"^[a-zA-Z0-9.-]{0,100}$",
+        description="first part of official names of servers.yaml's servers: com.example",
+    )
+    probe_every: Duration = Field(timedelta(minutes=1), description="how often each server is asked what it offers")
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
     log_level: str = Field("info", description="debug, info, warning or error")
 

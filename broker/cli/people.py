@@ -21,7 +21,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     token = verbs.add_parser("token", help="make a person's token for the HTTP API and `broker requests`, shown once")
     _person(token)
     token.add_argument(
-        "--scopes", type=names, default=("read", "review"), metavar="A,B", help="read, review (the default), authz"
+        "--scopes", type=names, default=("read", "review"), metavar="A,B", help="read, review (the default), authz, servers"
     )
     token.add_argument("--expires", type=span, default=timedelta(days=30), metavar="SPAN", help="30m, 12h, 30d (default 30d)")
     token.set_defaults(run=lambda args: anyio.run(_token, args))

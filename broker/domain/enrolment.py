@@ -128,19 +128,21 @@ class Enrolment(msgspec.Struct, frozen=True, omit_defaults=True):
         proposal = Proposal(version, terms, by.person, now)
         return self._after(now, Step("submitted", by.person, now, version), lifecycle=after, until=until, proposal=proposal)
 
-    def reviewed(
+    def reviewed(  # noqa: PLR0913 - an answer with all that belongs to it, by name
         self, slot: Slot, state: SlotState, by: Actor, now: datetime, *, reviewers: Mapping[Slot, Collection[str]],
-        reason: str = "", ticket: str = "",
+        reason: str = "", ticket: str = "", shown: str = "",
     ) -> Enrolment:  # fmt: skip
         """Fill one slot of the review. The last one that passes puts the proposal's version and terms in force.
 
+        `shown` is what the reviewer looked at (`proposal_digest`): reviews of anything else no longer count.
         Raises `Forbidden` outside the slot's groups, `SelfReview` for the server's own people, `WrongMove` without a proposal.
         """
         proposal = self._reviewable(by, slot, reviewers)
         if state in (SlotState.NOT_APPLICABLE, SlotState.REJECTED) and not reason.strip():
             raise WrongMove(f"`{state}` needs a reason")
-        told = SlotReview(state, by.person, now, reason, ticket or proposal.slots[slot].ticket)
-        proposal = msgspec.structs.replace(proposal, slots={**proposal.slots, slot: told})
+        told = SlotReview(state, by.person, now, reason, ticket or proposal.slots[slot].ticket, shown)
+        kept = {other: one if one.shown == shown else SlotReview(ticket=one.ticket) for other, one in proposal.slots.items()}
+        proposal = msgspec.structs.replace(proposal, slots={**kept, slot: told})
         step = Step(f"{slot} {state}", by.person, now, reason)
         if not proposal.passed:
             return self._after(now, step, proposal=proposal)

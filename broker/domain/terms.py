@@ -70,11 +70,14 @@ class Version(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class SlotReview(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One slot. `shown` is the digest of what its reviewer looked at; `ticket` a link to where it is worked on."""
+
     state: SlotState = SlotState.PENDING
     by: str = ""
     at: datetime | None = None
     reason: str = ""
     ticket: str = ""
+    shown: str = ""
 
 
 class Proposal(msgspec.Struct, frozen=True, omit_defaults=True):

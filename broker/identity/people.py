@@ -19,6 +19,7 @@ class Scope(StrEnum):
     READ = "read"
     REVIEW = "review"
     AUTHZ = "authz"
+    SERVERS = "servers"
 
 
 class PersonToken(msgspec.Struct, frozen=True, omit_defaults=True):

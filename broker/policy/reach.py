@@ -6,6 +6,7 @@ import msgspec
 
 from broker.domain.calls import ToolCall
 from broker.domain.decisions import Effect
+from broker.policy.access import refusal, standing_of
 from broker.policy.context import Context
 from broker.policy.evaluate import barred
 from broker.policy.model import Facts, Policy
@@ -32,7 +33,10 @@ class Reach(msgspec.Struct, frozen=True):
 def reach(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None = None) -> Reach:
     """Return what may become of calls like `call`, whose arguments are left aside. `groups` stand in for the caller's own."""
     server, rules = policy.servers.get(call.server), ruleset(policy)
+    own = standing_of(policy, call.caller) if groups is None else groups
     if server is None or barred(policy, call.server, call.tool, call.caller):
+        return Reach((Effect.DENY,), ())
+    if refusal(server, call.caller, own, tool=call.tool, now=facts.now):
         return Reach((Effect.DENY,), ())
     context = Context(policy, call, facts, server, groups)
     found = rules.candidates(call.server, call.tool)

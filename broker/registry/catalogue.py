@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -21,6 +21,7 @@ from broker.errors import BrokerError, Malformed, StoreUnavailable, UpstreamErro
 from broker.registry.gathering import Gathering
 from broker.registry.pins import Pins
 from broker.registry.ports import Listing, Prober, Servers
+from broker.registry.pulses import Live, Pulse, Pulses
 
 log = structlog.get_logger()
 
@@ -29,6 +30,8 @@ EVERY = timedelta(minutes=1)
 PINS_EVERY = timedelta(seconds=5)
 # Seconds before somebody who could not be told of a listing is told again.
 AGAIN = 1.0
+# Seconds after which a server that does not answer a question counts as down.
+PATIENCE = 4.0
 
 
 class _Tool(msgspec.Struct, frozen=True):
@@ -55,13 +58,17 @@ class Catalogue:
     """`look` is quick once a server was asked; `running` keeps asking in the background."""
 
     def __init__(
-        self, servers: Servers, prober: Prober, pins: Pins, *, listed: Listed | None = None, every: timedelta = EVERY
+        self, servers: Servers, prober: Prober, pins: Pins, *, listed: Listed | None = None, every: timedelta = EVERY,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:  # fmt: skip
         self._servers = servers
         self._prober = prober
         self._pins = pins
         self._listed = listed or _nobody
         self._every = every
+        self._clock = clock
+        self._pulses = Pulses()
+        self._probing: set[str] = set()
         self._offers: dict[str, _Offer] = {}
         self._problems: dict[str, str] = {}
         self._pinned: dict[tuple[str, str], str] | None = None
@@ -110,6 +117,10 @@ class Catalogue:
         """Why the server could not be asked the last time; empty when it could."""
         return self._problems.get(server, "")
 
+    def live(self, server: str) -> Live | None:
+        """How a server answered lately; None where it was never asked."""
+        return self._pulses.live(server)
+
     async def read_pins(self) -> None:
         """Raises `StoreUnavailable`; what was read before stays in force."""
         self._pinned = await self._pins.digests()
@@ -140,11 +151,12 @@ class Catalogue:
             raise mistake
 
     async def _keep_asking(self) -> None:
-        while True:
-            async with anyio.create_task_group() as tasks:
-                for server in self._servers.names():
+        """One server that hangs must not keep the others from being asked."""
+        async with anyio.create_task_group() as tasks:
+            while True:
+                for server in {*self._servers.names()} - self._probing:
                     tasks.start_soon(self._asked, server)
-            await anyio.sleep(self._every.total_seconds())
+                await anyio.sleep(self._every.total_seconds())
 
     async def _keep_pins(self) -> None:
         while True:
@@ -157,21 +169,32 @@ class Catalogue:
             await anyio.sleep(PINS_EVERY.total_seconds())
 
     async def _asked(self, server: str) -> None:
+        self._probing.add(server)
         try:
-            await self._asking.get(server)
+            with anyio.fail_after(PATIENCE):
+                await self._asking.get(server)
+        except TimeoutError:
+            self._silent(server, f"the server {server} has not answered for {PATIENCE:.0f} s")
         except UpstreamError as error:
             log.info("registry.unreachable", server=server, why=error.message)
         except Exception:
             log.exception("registry.broke", server=server)
+        finally:
+            self._probing.discard(server)
+
+    def _silent(self, server: str, why: str) -> None:
+        self._problems[server] = why
+        self._pulses.beat(server, Pulse(self._clock(), error=why))
 
     async def _ask(self, server: str) -> _Offer:
         entry, before = self._servers.server(server), self._offers.get(server)
         try:
             listing = await self._prober.probe(server)
         except UpstreamError as error:
-            self._problems[server] = error.message
+            self._silent(server, error.message)
             raise
         self._problems.pop(server, None)
+        self._pulses.beat(server, Pulse(self._clock(), listing.seconds))
         offer = self._offers[server] = _Offer(listing, _tools(listing), _way(entry) if entry else (), anyio.current_time())
         if before is None or _digests(before) != _digests(offer):
             self._untold[server] = listing

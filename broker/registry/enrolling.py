@@ -46,9 +46,9 @@ class Enrolling:
         tell: Callable[[Enrolment, Noted], bytes] | None = None, broker: str = "",
     ) -> None:  # fmt: skip
         self._ledger = ledger
-        self._roster = roster
+        self.roster = roster
         self.house = house
-        self._declared = declared
+        self.declared = declared
         self._resolve = resolve
         self._tell = tell
         self._broker = broker
@@ -122,17 +122,17 @@ class Enrolling:
             event = _event(after, held, self._broker)
             notice = (f"{held.count + 1}", self._tell(after, event)) if self._tell else None
             if await self._ledger.write(name, encode_enrolment(after), held, event, notice):
-                await self._roster.look()
+                await self.roster.look()
                 return after
         raise VersionConflict("others write the registry all the time: try again")
 
     def _free(self, name: str, known: Collection[str]) -> None:
         local = name.partition("/")[2]
-        if local in self._declared():
+        if local in self.declared():
             raise EnrolmentRefused(f"servers.yaml declares `{local}`: files win, choose another name")
         if taken := [other for other in known if other.partition("/")[2] == local]:
             raise EnrolmentRefused(f"`{local}` is the name of {taken[0]}: choose another name")
-        if alike := mixed_up(local, (*self._declared(), *(other.partition("/")[2] for other in known))):
+        if alike := mixed_up(local, (*self.declared(), *(other.partition("/")[2] for other in known))):
             raise EnrolmentRefused(f"`{local}` and `{alike}` could have tools of one name at `/mcp`: choose another name")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -28,6 +29,21 @@ decode_enrolment = msgspec.json.Decoder(Enrolment).decode
 
 _NOBODY: dict[str, Server] = {}
 
+# The one record that is no enrolled server's: what the files declare. Official names have a slash.
+DECLARED = "servers.yaml"
+
+
+class Declaration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A server of files as clients are told of it, since `at`. `gone`: no file names it any more."""
+
+    version: str
+    about: dict[str, Any]
+    at: datetime
+    gone: bool = False
+
+
+_decode_declared = msgspec.json.Decoder(dict[str, Declaration]).decode
+
 
 class Roster:
     """`servers()` is what calls may go to, `enrolments` everything. `clock` is the store's."""
@@ -39,6 +55,7 @@ class Roster:
         self._count = -1
         self._looked: datetime | None = None
         self.enrolments: Mapping[str, Enrolment] = {}
+        self.declared: Mapping[str, Declaration] = {}
         self._servers: dict[str, Server] = _NOBODY
         self._candidates: dict[str, Server] = {}
         self._over: datetime | None = None
@@ -80,6 +97,7 @@ class Roster:
     def take(self, held: Held) -> None:
         """Take over everything as it was read."""
         self.enrolments = {name: enrolment for name, enrolment in decoded(held).items() if enrolment is not None}
+        self.declared = declarations(held)
         found = (enrolment.candidate() for enrolment in self.enrolments.values())
         self._candidates = {server.name: server for server in found if server is not None}
         self._count = held.count
@@ -96,9 +114,17 @@ def decoded(held: Held) -> dict[str, Enrolment | None]:
     """Return every record; None for one that this broker can't read: a newer one wrote it, and no call goes there."""
     found: dict[str, Enrolment | None] = {}
     for name, record in held.records.items():
+        if name == DECLARED:
+            continue
         try:
             found[name] = decode_enrolment(record)
         except msgspec.DecodeError as error:
             log.error("registry.record_unreadable", name=name, error=type(error).__name__)
             found[name] = None
     return found
+
+
+def declarations(held: Held) -> dict[str, Declaration]:
+    """Return what the files declared when they were last noted."""
+    record = held.records.get(DECLARED)
+    return _decode_declared(record) if record else {}

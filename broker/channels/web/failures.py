@@ -17,14 +17,19 @@ from broker.errors import (
     AlreadyResolved,
     AlreadyReviewed,
     BrokerError,
+    EnrolmentRefused,
     Malformed,
+    NotEnrolled,
     NotPermitted,
     PolicyInvalid,
     RecordUnreadable,
+    ShownAnother,
     StoreUnavailable,
     TooMany,
     Unauthenticated,
     UnknownRequest,
+    UpstreamError,
+    VersionConflict,
     WrongMove,
 )
 
@@ -45,7 +50,16 @@ _STATUS: dict[type[BrokerError], int] = {
     StoreUnavailable: 503,
     PolicyInvalid: 503,
     RecordUnreadable: 503,
+    NotEnrolled: 404,
+    EnrolmentRefused: 422,
+    ShownAnother: 409,
+    VersionConflict: 409,
+    UpstreamError: 502,
 }
+
+OFFICIAL = "/v0.1/"
+# What the official registry's API says by 400: a move that can't be made, and a document that is not taken.
+_AS_400 = (409, 422)
 
 _TITLES = {
     400: "That could not be read",
@@ -57,12 +71,13 @@ _TITLES = {
     413: "Too large",
     422: "Something is missing",
     429: "Too many at once",
+    502: "The server does not answer",
     503: "The broker can't decide anything just now",
 }
 
 
 # Fields of a mistake that a program may act on: who was first, and in which state the request is.
-_TOLD = ("request", "state", "by", "verdict", "scope")
+_TOLD = ("request", "state", "by", "verdict", "scope", "problems")
 
 
 def status_of(error: BrokerError) -> int:
@@ -97,6 +112,8 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
 
 def _answer(request: AnyRequest, status: int, code: str, message: str, told: dict[str, Any] | None = None) -> Response[Any]:
     title = _TITLES.get(status, "It did not work")
+    if request.url.path.startswith(OFFICIAL):
+        return Response({"error": message}, status_code=400 if status in _AS_400 else status)
     if request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json":
         problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **(told or {})}
         return Response(problem, status_code=status, media_type="application/problem+json")

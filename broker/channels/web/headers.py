@@ -26,6 +26,14 @@ _STEADY = (
 )
 
 
+_SHARED = (
+    (b"access-control-allow-origin", b"*"),
+    (b"access-control-allow-methods", b"GET, OPTIONS"),
+    (b"access-control-allow-headers", b"Authorization, Content-Type"),
+)
+"""The registry's reads are for clients in browsers as well (VS Code, GitHub Copilot). No cookie opens them."""
+
+
 def secured(app: ASGIApp, *, https: bool) -> ASGIApp:
     """Return `app` with headers on every answer; `https` adds HSTS. The nonce lies in `scope["state"]["nonce"]`."""
     steady = [*_STEADY, (b"strict-transport-security", b"max-age=31536000")] if https else [*_STEADY]
@@ -36,6 +44,7 @@ def secured(app: ASGIApp, *, https: bool) -> ASGIApp:
             return
         nonce = secrets.token_urlsafe(18)
         scope["state"] = {**scope.get("state", {}), "nonce": nonce}
+        shared = _SHARED if scope["path"].startswith("/v0.1/servers") else ()
         policy = (b"content-security-policy", _CSP.format(nonce=nonce).encode())
 
         async def with_headers(message: Message) -> None:
@@ -43,7 +52,7 @@ def secured(app: ASGIApp, *, https: bool) -> ASGIApp:
                 own = list(message.get("headers", []))
                 cached = any(name.lower() == b"cache-control" for name, _ in own)
                 keep = [] if cached else [(b"cache-control", b"no-store")]
-                message["headers"] = [*own, policy, *steady, *keep]
+                message["headers"] = [*own, policy, *steady, *keep, *shared]
             await send(message)
 
         await app(scope, receive, with_headers)

@@ -48,6 +48,28 @@ from broker.domain.people import People, Reviewer
 from broker.domain.requests import ApprovalRequest
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
+from broker.registry.declared import Declarations
+from broker.registry.enrolling import Enrolling
+from broker.registry.reviewing import Reviewing
+from broker.registry.roster import Roster
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryParts:
+    """The registry's verbs. `read` says who reads its API, `namespace` begins the official names of servers of files."""
+
+    reviewing: Reviewing
+    declarations: Declarations
+    read: str = "signed_in"
+    namespace: str = ""
+
+    @property
+    def enrolling(self) -> Enrolling:
+        return self.reviewing.enrolling
+
+    @property
+    def roster(self) -> Roster:
+        return self.reviewing.enrolling.roster
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +103,7 @@ class WebParts:
     offers: Offers
     accepted: Accepted
     vitals: Vitals
+    registry: RegistryParts
     clock: Clock
     templates: Path
     mask_key: bytes

@@ -12,6 +12,7 @@ from broker.domain.requests import RequestId
 from broker.policy.model import Problem
 from broker.registry.pins import Pin
 from broker.registry.ports import Listing
+from broker.registry.pulses import Live
 
 
 class SignedIn(Protocol):
@@ -238,6 +239,10 @@ class Offers(Protocol):
 
     def problem(self, server: str) -> str:
         """Why a server could not be asked the last time, empty when it could."""
+        ...
+
+    def live(self, server: str) -> Live | None:
+        """How a server answered lately; None where it was never asked."""
         ...
 
 

@@ -48,6 +48,7 @@ from broker.serving import listening, server
 from broker.store import keys
 from broker.store.open import Store
 from broker.vitals import Vitals
+from tests.fakes.registry import registry_parts
 
 ANN, BO, CY, DANA, EVE = (f"{name}@example.com" for name in ("ann", "bo", "cy", "dana", "eve"))
 PEOPLE = People(
@@ -199,7 +200,7 @@ async def site(store: Store) -> AsyncIterator[Site]:
 @asynccontextmanager
 async def served(store: Store, bound: socket.socket | None = None, **changed: Any) -> AsyncIterator[Site]:
     """Serve a web app over a store, on a socket that is bound already or a fresh one. `changed` replaces parts."""
-    policies, ahead = Policies(), [timedelta()]
+    policies, ahead = changed.get("policies") or Policies(), [timedelta()]
 
     def clock() -> datetime:
         return datetime.now(UTC) + ahead[0]
@@ -218,7 +219,9 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "vitals": Vitals(store, Agreement(store.agreed, cast("PolicyFolder", policies), store.presence, "broker-1")),
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
-    parts = WebParts(**given | changed)
+    given |= changed
+    registry = registry_parts(store, given["policies"], given["offers"], **given.pop("registry", {}))
+    parts = WebParts(**given, registry=registry)
     app = web_app(parts)
     listener = bound or listening("127.0.0.1", 0)
     front = server(secured(app, https=parts.public_url.startswith("https://")), parts.closing)

@@ -13,7 +13,9 @@ from litestar.routes import HTTPRoute
 
 from broker.channels.web.app import web_app
 from broker.domain.requests import RequestState
+from broker.domain.terms import Actor
 from tests.channels.web.conftest import ANN, Site
+from tests.fakes.server_json import server_json
 
 NOBODY = "nobody@example.com"
 SECRET = "Pay the ransom"
@@ -54,7 +56,33 @@ API_ABOUT_REQUESTS = {
     "POST /api/v1/requests/{request_id:str}/comments": {"text": "hello"},
     "POST /api/v1/requests/{request_id:str}/record": {"ran": True, "why": "x"},
 }
-KNOWN = PUBLIC | OWN.keys() | ABOUT_REQUESTS | FOR_MEMBERS | API.keys() | API_ABOUT_REQUESTS.keys()
+_SERVER, _VERSION = "{space:str}/{name:str}", "{space:str}/{name:str}/versions/{version:str}"
+REGISTRY = {
+    "GET /v0.1/servers": 200, f"GET /v0.1/servers/{_SERVER}/versions": 404, f"GET /v0.1/servers/{_VERSION}": 404,
+    f"GET /api/v1/servers/{_SERVER}": 404,
+}  # fmt: skip
+"""With what an outsider's token gets: it may read, and there is nothing."""
+
+REGISTRY_MOVES: dict[str, object] = {
+    "POST /v0.1/publish": {}, f"PATCH /v0.1/servers/{_VERSION}/status": {"status": "deleted"},
+    f"PATCH /v0.1/servers/{_SERVER}/status": {"status": "deleted"}, f"PUT /v0.1/servers/{_VERSION}": {},
+    f"DELETE /v0.1/servers/{_VERSION}": {}, f"POST /api/v1/servers/{_SERVER}/submit": {},
+    f"POST /api/v1/servers/{_SERVER}/{{move:str}}": {},
+    f"POST /api/v1/servers/{_SERVER}/reviews": {"slot": "security", "state": "approved", "digest": "x"},
+    "POST /api/validate": {"name": "x"},
+}  # fmt: skip
+"""What moves a server: refused without the scope `servers`, and for servers of others. `validate` only tells."""
+
+KNOWN = (
+    PUBLIC
+    | REGISTRY.keys()
+    | REGISTRY_MOVES.keys()
+    | OWN.keys()
+    | ABOUT_REQUESTS
+    | FOR_MEMBERS
+    | API.keys()
+    | API_ABOUT_REQUESTS.keys()
+)
 EVERYTHING = {
     "verdict": "approve", "ran": "yes", "why": "x", "path": "$['args']['amount']", "comment": "hello", "session": "none",
 }  # fmt: skip
@@ -85,7 +113,7 @@ async def test_a_stranger_gets_nothing_but_the_sign_in(site: Site) -> None:
     await site.listed(await site.visitor(ANN), SECRET)
     for route in sorted(KNOWN - PUBLIC):
         status, text = await sent(stranger, route, request.id)
-        assert (status, SECRET in text) == (401 if "/api/" in route else 303, False), (route, text)
+        assert (status, SECRET in text) == (401 if "/api/" in route or "/v0.1/" in route else 303, False), (route, text)
     assert await site.state(request) is RequestState.PENDING
 
 
@@ -114,7 +142,23 @@ async def test_an_outsiders_token_finds_no_request(site: Site) -> None:
     assert await site.state(request) is RequestState.PENDING
 
 
-@pytest.mark.parametrize("route", sorted(API.keys() | API_ABOUT_REQUESTS.keys()))
+async def test_an_outsiders_token_moves_no_server(site: Site) -> None:
+    await site.parts.registry.enrolling.publish(server_json(), Actor(ANN, ("payments",)))
+    outsider, unscoped = await site.api(NOBODY, "read", "review", "servers"), await site.api(NOBODY, "read")
+    paths = {"{space:str}": "com.example", "{name:str}": "payments", "{version:str}": "1.0.0", "{move:str}": "retire"}
+    for route, body in REGISTRY_MOVES.items():
+        method, path = route.split(" ")
+        for pattern, value in paths.items():
+            path = path.replace(pattern, value)
+        got = await outsider.request(method, path, json=body)
+        expected = {"PUT": 501, "DELETE": 501}.get(method, 200 if "validate" in path else 400 if "publish" in path else 403)
+        assert got.status_code in (expected, 409), (route, got.text)
+        assert (await unscoped.request(method, path, json=body)).status_code == (200 if "validate" in path else 403), route
+    (after,) = site.parts.registry.roster.enrolments.values()
+    assert after.number == 1
+
+
+@pytest.mark.parametrize("route", sorted(API.keys() | API_ABOUT_REQUESTS.keys() | REGISTRY.keys() | REGISTRY_MOVES.keys()))
 async def test_a_session_opens_no_route_of_the_api(site: Site, route: str) -> None:
     ann = await site.visitor(ANN)
     status, _ = await sent(ann, route, "apr_0_" + "0" * 26)

@@ -62,14 +62,16 @@ class Toys:
 
 
 @asynccontextmanager
-async def with_servers(store: Store, folder: Path) -> AsyncIterator[tuple[Site, Toys, Catalogue]]:
-    for name, text in FILES.items():
+async def with_servers(
+    store: Store, folder: Path, files: dict[str, str] = FILES, **more: Any
+) -> AsyncIterator[tuple[Site, Toys, Catalogue]]:
+    for name, text in files.items():
         (folder / name).write_text(text)
     policies = Policies()
     policies.current = load(folder)
     toys, pins = Toys(policies.current.servers), Pins(store.servers)
     catalogue = Catalogue(toys, toys, pins)
-    async with served(store, policies=policies, offers=catalogue, accepted=pins) as site:
+    async with served(store, policies=policies, offers=catalogue, accepted=pins, **more) as site:
         yield site, toys, catalogue
 
 
