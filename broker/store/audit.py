@@ -16,8 +16,9 @@ from broker.domain.events import Entry, Event, decode_event, encode_event
 from broker.domain.requests import RequestId
 from broker.errors import StoreUnavailable, VersionConflict
 from broker.store import keys
-from broker.store.connection import Argument, Commands
+from broker.store.connection import Commands
 from broker.store.health import Pulse
+from broker.store.lanes import Argument
 from broker.store.requests import Observe
 from broker.store.scripts import load
 from broker.store.spool import Spool, Spooled, SpoolFile

@@ -19,7 +19,8 @@ from broker.approvals.ports import Changed
 from broker.domain.requests import RequestId, RequestState
 from broker.errors import StoreUnavailable
 from broker.store import keys
-from broker.store.connection import PATIENCE, closed, connect
+from broker.store.connection import connect
+from broker.store.lanes import PATIENCE, closed
 
 log = structlog.get_logger()
 

@@ -14,22 +14,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-import hiredis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
 from redis.exceptions import NoScriptError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from broker.errors import ConfigInvalid, StoreUnavailable
+from broker.store.lanes import PATIENCE, Argument, Command, Lane, Unit
 from broker.store.scripts import Script
 
-PATIENCE = 1.5
-RETRY = 0.02
 LANES = 2
 BATCH = 256
 BATCH_BYTES = 1 << 20
-
-Argument = str | bytes | int | float
-Command = tuple[Argument, ...]
 
 
 def connect(url: str, name: str) -> AbstractConnection:
@@ -52,42 +47,26 @@ def connect(url: str, name: str) -> AbstractConnection:
     return connection
 
 
-class Unit:
-    """Commands that belong together, and their caller."""
-
-    __slots__ = ("count", "packed", "replies")
-
-    def __init__(self, commands: Sequence[Command]) -> None:
-        self.packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # a stub
-        self.count = len(commands)
-        self.replies: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-
-    def fail(self, why: str) -> None:
-        if not self.replies.done():
-            self.replies.set_exception(StoreUnavailable(why))
-
-
 class Commands:
     """Sends commands to one store. Replies are raw: bytes, integers, lists, None."""
 
     def __init__(self, url: str, name: str, seen: Callable[[bool], None]) -> None:
         """`seen` hears whether the store answered, whenever it did or could not be reached."""
-        self._connections = [connect(url, name) for _ in range(LANES)]
         self._seen = seen
         self._answered_at = self._failed_at = float("-inf")
         self._queue: deque[Unit] = deque()
-        self._filled = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._lanes = [Lane(connect(url, name), self) for _ in range(LANES)]
+        self._free: list[Lane] = []
+        self._planned = False
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._serve(connection)) for connection in self._connections]
+        self._free = list(self._lanes)
+        self._hand_out()
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in self._connections:
-            await closed(connection)
+        self._free = []
+        for lane in self._lanes:
+            await lane.stop()
         for unit in self._queue:
             unit.fail("the store was closed")
 
@@ -121,20 +100,22 @@ class Commands:
         if since < self._failed_at > self._answered_at:
             raise StoreUnavailable("the store does not answer")
 
-    async def _exchanged(self, commands: Sequence[Command]) -> list[Any]:
+    def _exchanged(self, commands: Sequence[Command]) -> asyncio.Future[list[Any]]:
+        """Queue commands; those that are asked for before the loop comes round again go out together."""
         unit = Unit(commands)
         self._queue.append(unit)
-        self._filled.set()
-        return await unit.replies
+        if not self._planned:
+            self._planned = True
+            asyncio.get_running_loop().call_soon(self._hand_out)
+        return unit.replies
 
-    # -- one connection's work ----------------------------------------------------------------------------
+    # -- who carries what ---------------------------------------------------------------------------------
 
-    async def _serve(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._filled.wait()
-            units = self._next_batch()
-            if units:
-                await self._answer(connection, units)
+    def _hand_out(self) -> None:
+        self._planned = False
+        while self._queue and self._free:
+            if units := self._next_batch():
+                self._free.pop().carry(units)
 
     def _next_batch(self) -> list[Unit]:
         units: list[Unit] = []
@@ -144,68 +125,32 @@ class Commands:
             if not unit.replies.done():  # its caller gave up while it waited: it must not happen later
                 units.append(unit)
                 size += len(unit.packed)
-        if not self._queue:
-            self._filled.clear()
         return units
 
-    async def _answer(self, connection: AbstractConnection, units: list[Unit]) -> None:
-        why = "the store was closed"
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await self._persist(connection, units)
-        except (RedisError, OSError, TimeoutError) as error:  # TimeoutError: the connection may hold a late reply
-            await closed(connection)
-            self._failed_at = time.monotonic()
-            self._seen(False)
-            why = words(error)
-            if self._failed_at > self._answered_at + PATIENCE:  # the other lanes have no answers either
-                units += self._queue
-                self._queue.clear()
-        finally:
-            for unit in units:
-                unit.fail(why)
+    def answered(self, lane: Lane) -> None:
+        """A whole batch was answered; the lane is free."""
+        self._answered_at = time.monotonic()
+        self._seen(True)
+        self._free.append(lane)
+        self._hand_out()
 
-    async def _persist(self, connection: AbstractConnection, units: list[Unit]) -> None:
-        """Send until it is answered. A store that was fine a moment ago may be restarting: worth the patience."""
-        while True:
-            fresh = not connection.is_connected
-            try:
-                await _exchange(connection, [unit for unit in units if not unit.replies.done()])
-            except (RedisError, OSError):
-                await closed(connection)
-                if fresh:
-                    self._seen(False)
-                    if time.monotonic() > self._answered_at + PATIENCE:
-                        raise
-                    await asyncio.sleep(RETRY)
-            else:
-                self._answered_at = time.monotonic()
-                self._seen(True)
-                return
+    def failed(self, lane: Lane, error: Exception, units: Sequence[Unit]) -> None:
+        """`units` were not answered in time; the lane is free, and connects when it is next used."""
+        self._failed_at = time.monotonic()
+        self._seen(False)
+        doomed = list(units)
+        if self._failed_at > self._answered_at + PATIENCE:  # the other lanes have no answers either
+            doomed += self._queue
+            self._queue.clear()
+        for unit in doomed:
+            unit.fail(words(error))
+        self._free.append(lane)
+        self._hand_out()
 
-
-async def _exchange(connection: AbstractConnection, units: list[Unit]) -> None:
-    await connection.send_packed_command(b"".join([unit.packed for unit in units]))
-    for unit in units:
-        replies = [await reply(connection) for _ in range(unit.count)]
-        if not unit.replies.done():
-            unit.replies.set_result(replies)
-
-
-async def reply(connection: AbstractConnection) -> Any:
-    """Read one reply; an error of one command is a value, so that the replies after it stay in step."""
-    try:
-        return await connection.read_response()
-    except ResponseError as error:
-        return error
-
-
-async def closed(connection: AbstractConnection) -> None:
-    """Drop a connection, whatever state it is in."""
-    try:
-        await connection.disconnect(nowait=True)
-    except (RedisError, OSError):
-        return  # it is gone, which is what was asked
+    def broke(self) -> bool:
+        """A fresh connection could not be made or used. Returns whether it is worth another try."""
+        self._seen(False)
+        return time.monotonic() <= self._answered_at + PATIENCE
 
 
 def words(error: Exception) -> str:

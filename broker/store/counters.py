@@ -7,7 +7,8 @@ from datetime import timedelta
 
 from broker.policy.model import CounterUse
 from broker.store import keys
-from broker.store.connection import Argument, Commands
+from broker.store.connection import Commands
+from broker.store.lanes import Argument
 from broker.store.scripts import load
 
 RESERVE = load("reserve")

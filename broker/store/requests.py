@@ -22,7 +22,8 @@ from broker.errors import RecordUnreadable, UnknownRequest, VersionConflict
 from broker.store import keys, listing
 from broker.store.cipher import Cipher
 from broker.store.clock import micros, told
-from broker.store.connection import Argument, Commands
+from broker.store.connection import Commands
+from broker.store.lanes import Argument
 from broker.store.scripts import load
 
 log = structlog.get_logger()
