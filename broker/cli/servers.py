@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from broker.cli.credentials import Office, office
+from broker.cli.servers_registry import add_verbs, enrolments
 from broker.domain.text import clipped
 from broker.errors import ConfigInvalid, UpstreamError
 
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add `servers ls|show|probe|pin`."""
-    group = commands.add_parser("servers", help="guarded servers: list, probe, accept their tools")
+    """Add `servers ls|show|probe|pin` and the registry's verbs."""
+    group = commands.add_parser("servers", help="guarded servers: list, probe, accept their tools, enrol, review")
     verbs = group.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("ls", help="list the servers of the catalogue").set_defaults(run=_ls)
     show = verbs.add_parser("show", help="one server: how it is reached, whose it is, its tools")
@@ -37,6 +38,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     pin.add_argument("--yes", action="store_true", help="do not ask")
     pin.add_argument("--drop", action="store_true", help="take the acceptance back")
     pin.set_defaults(run=_pin)
+    add_verbs(verbs)
 
 
 def _ls(args: argparse.Namespace) -> int:
@@ -50,6 +52,10 @@ async def _list() -> int:
             pinned = sum(owner == name for owner, _ in digests)
             whose = f"owner {server.owner.team or 'nobody'}, {server.trust}"
             print(f"{name}  {clipped(_way(server), 60)}  {whose}  {len(server.tools)} listed, {pinned} pinned")
+        for one in sorted((await enrolments(here)).values(), key=lambda one: one.local):
+            pinned = sum(owner == one.local for owner, _ in digests)
+            live = one.live.version if one.live else "no call"
+            print(f"{one.local}  {one.name}  owner {one.keeper.group}, {one.lifecycle}, {live}  {pinned} pinned")
     return 0
 
 
@@ -58,9 +64,12 @@ def _show(args: argparse.Namespace) -> int:
 
 
 async def _describe(name: str) -> int:
-    from broker.registry.listing_text import facts_line  # noqa: PLC0415 - the command line starts fast
+    from broker.registry.listing_text import enrolled_lines, facts_line  # noqa: PLC0415 - the command line starts fast
 
     async with office() as here:
+        if found := [one for one in (await enrolments(here)).values() if name in (one.name, one.local)]:
+            print("\n".join(enrolled_lines(found[0], await _pins(here).of(found[0].local))))
+            return 0
         server, pins = _server(here, name), await _pins(here).of(name)
     print(f"{name}: {_way(server)}")
     print(f"owner: {server.owner.team or 'nobody'} {server.owner.contact}".rstrip())

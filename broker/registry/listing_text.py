@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from broker.domain.enrolment import Enrolment
 from broker.domain.servers import ToolDefinition, ToolFacts
 from broker.domain.text import clipped, visible
 from broker.registry.pins import Pin
@@ -33,6 +34,24 @@ def offer_lines(stand: Stand) -> Iterator[str]:
         yield from _indented(map(str, stand.changes))
     elif stand.definition is not None:
         yield from _indented(_definition(stand.definition))
+
+
+def enrolled_lines(enrolment: Enrolment, pins: Mapping[str, Pin]) -> Iterator[str]:
+    """An enrolled server: its state, what is in force, who reviewed it, its tools."""
+    live, grant = enrolment.live, enrolment.grant
+    yield f"{enrolment.local}: {enrolment.name}, {enrolment.lifecycle}, {f'calls go to {live.version}' if live else 'no call'}"
+    keeper = enrolment.keeper
+    yield f"owner: {keeper.group} {keeper.team}".rstrip() + f", ask {', '.join(keeper.support) or 'nobody'}"
+    if grant is not None:
+        yield f"in force: version {grant.version}, number {grant.number}, by {grant.by} on {grant.at:%Y-%m-%d}"
+        groups = [f"{group} ({' '.join(tools)})" for group, tools in grant.terms.groups.items()]
+        yield f"groups: {', '.join(groups) or 'nobody'}"
+        yield f"sign-in: {grant.terms.sign_in or 'any'}"
+    slots = enrolment.proposal.slots if enrolment.proposal else grant.slots if grant else {}
+    yield from (f"{slot}: {review.state} {review.by} {_shown(review.ticket, LONG)}".rstrip() for slot, review in slots.items())
+    facts = grant.terms.tools if grant else {}
+    for tool in sorted({*facts, *pins}):
+        yield f"  {_shown(tool, SHORT)}: {facts_line(facts.get(tool), pins.get(tool))}"
 
 
 def facts_line(facts: ToolFacts | None, pin: Pin | None) -> str:
