@@ -16,7 +16,7 @@ from broker.domain.calls import Caller, ToolCall, join_of
 from broker.domain.comments import commented
 from broker.domain.confirmations import confirmed
 from broker.domain.decisions import RequireApproval
-from broker.domain.outcomes import Outcome, outcome_of
+from broker.domain.outcomes import Code, Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
 from broker.domain.reviews import Comment, Confirmation, Review, Verdict
@@ -142,17 +142,13 @@ class Desk:
         with suppress(AlreadyResolved):
             await self._requests.update(request_id, lambda request, now: request.delivered(now))
 
-    async def asked_back(self, request_id: RequestId, caller: Caller) -> bytes | None:
-        """The answer of a caller's own request while it is in the mailbox. Raises `UnknownRequest` as `fetched`."""
-        return await self._requests.answer((await self.fetched(request_id, caller)).id)
-
     async def answer(self, request_id: RequestId, answers: dict[str, Any]) -> ApprovalRequest:
         """Keep answers to some of what the server asked back. Raises `AlreadyResolved`."""
         return await self._requests.update(request_id, lambda request, now: answered(request, answers))
 
-    async def give_up(self, request_id: RequestId) -> ApprovalRequest:
-        """Nobody answers what the server asked back. Raises `AlreadyResolved`."""
-        return await self._requests.update(request_id, lambda request, now: given_up(request))
+    async def give_up(self, request_id: RequestId, code: Code, why: str) -> ApprovalRequest:
+        """What the server asked back is answered by nobody any more. Raises `AlreadyResolved`."""
+        return await self._requests.update(request_id, lambda request, now: given_up(request, code, why))
 
     async def confirm(self, request_id: RequestId, given: Confirmation) -> ApprovalRequest:
         """Count the answer of the caller's own user, where every asking rule says `caller: true`. Nobody else's groups move.

@@ -59,13 +59,15 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class Round(msgspec.Struct, frozen=True, omit_defaults=True):
     """What became of the questions that a server asked back: the answers `given` so far, while some are missing; then the digest
-    of the call that brings them all, and the `next` request, which is that call's. `over`: nobody wants to answer any more.
+    of the call that brings them all, and the `next` request, which is that call's. `over` is the code of the outcome that it has
+    instead (`domain.outcomes.Code`), and `why`: the agent gave it up, or the answers were refused.
     """
 
     given: dict[str, Any] = {}
     digest: str = ""
     next: RequestId = RequestId("")
-    over: bool = False
+    over: str = ""
+    why: str = ""
 
 
 class Claim(msgspec.Struct, frozen=True):

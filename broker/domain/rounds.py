@@ -75,10 +75,10 @@ def continued(request: ApprovalRequest, digest: str, by: RequestId) -> Change:
     return _change(request, msgspec.structs.replace(request.round, digest=digest, next=by))
 
 
-def given_up(request: ApprovalRequest) -> Change:
-    """Take the right to answer away: the agent wants no result any more."""
+def given_up(request: ApprovalRequest, code: str, why: str) -> Change:
+    """Take the right to answer away: the agent wants no result any more, or its answers were refused."""
     _still_open(request)
-    return _change(request, msgspec.structs.replace(request.round, over=True))
+    return _change(request, msgspec.structs.replace(request.round, over=code, why=why))
 
 
 def _still_open(request: ApprovalRequest) -> None:

@@ -76,12 +76,13 @@ class Gateway:
         self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
         self._lasting: set[Exchange] = set()
-        self._tasks = Tasks(self._attendances, clock, kept)
+        rounds = Rounds(desk, judge, self._seals, clock, kept, broker)
+        self._tasks = Tasks(self._attendances, clock, kept, rounds)
         self._confirming = Confirming(desk, self._seals, clock, page=page, mask_key=key)
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
-            confirming=self._confirming, rounds=Rounds(desk, judge, self._seals, clock, kept, broker),
+            confirming=self._confirming, rounds=rounds,
         )  # fmt: skip
         self._joint = JointAddress(self._visited, names=names, server=self._server, desk=desk, seals=self._seals)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
 from broker.domain.calls import Caller, ToolCall
-from broker.domain.outcomes import Outcome, Refused
+from broker.domain.outcomes import Code, Outcome, Refused
 from broker.domain.peers import Peer
 from broker.domain.requests import ApprovalRequest, Origin, RequestId
 from broker.domain.reviews import Confirmation
@@ -61,16 +61,12 @@ class Waiting(Protocol):
         """Count the answer of the caller's own user. Raises `AlreadyResolved`, `NotAnApprover`, `WrongMove`."""
         ...
 
-    async def asked_back(self, request_id: RequestId, caller: Caller) -> bytes | None:
-        """What the server answered, while it is kept. Raises `UnknownRequest` as `fetched`."""
-        ...
-
     async def answer(self, request_id: RequestId, answers: dict[str, Any]) -> ApprovalRequest:
         """Keep answers to some of what the server asked back. Raises `AlreadyResolved`."""
         ...
 
-    async def give_up(self, request_id: RequestId) -> ApprovalRequest:
-        """Nobody answers what the server asked back. Raises `AlreadyResolved`."""
+    async def give_up(self, request_id: RequestId, code: Code, why: str) -> ApprovalRequest:
+        """What the server asked back is answered by nobody any more. Raises `AlreadyResolved`."""
         ...
 
     async def withdraw(self, request_id: RequestId, caller: Caller) -> ApprovalRequest:

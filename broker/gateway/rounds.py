@@ -16,7 +16,7 @@ from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.outcomes import Refused, Released
-from broker.domain.requests import ApprovalRequest
+from broker.domain.requests import ApprovalRequest, Origin
 from broker.domain.rounds import ANSWERS, STATE, AskedBack, askable, asked_back, bare, continuing
 from broker.errors import BrokerError, Malformed, UnknownRequest, WrongMove
 from broker.gateway.envelope import INVALID_PARAMS
@@ -78,12 +78,20 @@ class Rounds:
             raise _refused("there is no such request") from None
         if call.tool != WAIT_TOOL and bare(call).digest() != bare(request.call).digest():
             raise _refused("it belongs to another call")
-        return await self.parked(visit, request, continuing(request, call.caller, params[ANSWERS], back.state))
+        call = continuing(request, call.caller, params[ANSWERS], back.state)
+        return await self.parked(request, call, visit.origin(self._broker))
 
-    async def parked(self, visit: Visit, request: ApprovalRequest, call: ToolCall) -> Parked | Refused:
+    async def of_task(self, visit: Visit, request: ApprovalRequest, state: str | None) -> Parked | Refused:
+        """Park all the answers that a task's client gave. It can be asked what its call said: an update declares tasks alone."""
+        origin = msgspec.structs.replace(
+            visit.origin(self._broker), capabilities=request.origin.capabilities, log_level=request.origin.log_level
+        )
+        return await self.parked(request, continuing(request, visit.caller, request.round.given, state), origin)
+
+    async def parked(self, request: ApprovalRequest, call: ToolCall, origin: Origin) -> Parked | Refused:
         """Have the call judged that continues `request`."""
         try:
-            verdict = await self._judge.admit(call, visit.origin(self._broker), continues=request)
+            verdict = await self._judge.admit(call, origin, continues=request)
         except WrongMove as error:
             raise _refused(error.message) from None
         if isinstance(verdict, Admitted):

@@ -1,22 +1,29 @@
 """Tasks (`io.modelcontextprotocol/tasks`, 2026-07-28): a parked call as a handle that its client comes back to.
 
-The request is the task and its id the task's: nothing else is kept, so any broker answers, also after a restart. The handle
-is no authority: principal, server and the right to use it are checked each time, and foreign ids read like unknown ones.
+The request is the task and its id the task's: nothing else is kept, so any broker answers, also after a restart. Where a server
+asks back (`rounds.py`), the requests that bring the answers belong to the first one's task. The handle is no authority:
+principal, server and the right to use it are checked each time, and foreign ids read like unknown ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-from broker.domain.outcomes import Code, Outcome, Refused, StillPending
+import msgspec
+
+from broker.domain.outcomes import Code, Refused, StillPending
 from broker.domain.requests import ApprovalRequest, RequestId
+from broker.domain.rounds import ANSWERS
 from broker.errors import AlreadyResolved, BrokerError, Malformed, UnknownRequest
 from broker.gateway.envelope import INVALID_PARAMS, MISSING_CAPABILITY, encoded
 from broker.gateway.eras import TASKS
 from broker.gateway.holding import Attendances
 from broker.gateway.results import Reply, Result, rpc_error, status_of, told, waiting_line
+from broker.gateway.rounds import Rounds
+from broker.gateway.stands import Stand, stand_of
 from broker.gateway.visits import Visit
 from broker.gateway.voices import Pending
 
@@ -29,18 +36,19 @@ _NEEDED: dict[str, Any] = {"requiredCapabilities": {"extensions": {TASKS: {}}}}
 class Tasks:
     """Answers `tasks/get`, `tasks/update` and `tasks/cancel`. `kept` is how long a finished answer waits for its caller."""
 
-    def __init__(self, attendances: Attendances, clock: Callable[[], datetime], kept: timedelta) -> None:
+    def __init__(self, attendances: Attendances, clock: Callable[[], datetime], kept: timedelta, rounds: Rounds) -> None:
         self._attendances = attendances
         self._desk = attendances.desk
         self._clock = clock
         self._kept = kept
+        self._rounds = rounds
 
     @property
     def begun(self) -> Pending:
         """Makes `CreateTaskResult`, for a call that waits. The request is durable before this is asked."""
 
         def begun(request: ApprovalRequest, pending: StillPending, now: datetime) -> Reply:
-            return Reply({"resultType": "task", **_task(request, pending, now, self._kept)})
+            return Reply({"resultType": "task", **_task(Stand(request, request, pending), now, self._kept)})
 
         return begun
 
@@ -59,17 +67,15 @@ class Tasks:
 
     async def _answered(self, visit: Visit) -> tuple[Result, RequestId | None]:
         """Return the result, and the request whose end its agent knows once it was written."""
-        request = await self._fetched(visit)
+        stand = await self._stood(visit, await self._fetched(visit))
         match visit.message.method:
             case "tasks/get":
-                return await self._looked(request)
+                stand = await self._continued(visit, stand)
+                return {"resultType": "complete", **self._task(stand)}, stand.ended
             case "tasks/cancel":
-                return _ACKNOWLEDGED, await self._withdrawn(visit, request)
+                return _ACKNOWLEDGED, await self._withdrawn(visit, stand)
             case _:
-                # Nobody is asked through a task, and answers to questions that were not put are ignored.
-                if not isinstance(visit.message.params.get("inputResponses"), dict):
-                    raise Malformed("`inputResponses` has to be an object", rpc=INVALID_PARAMS)
-                return _ACKNOWLEDGED, None
+                return _ACKNOWLEDGED, await self._updated(visit, stand)
 
     async def _fetched(self, visit: Visit) -> ApprovalRequest:
         task = visit.message.params.get("taskId")
@@ -85,37 +91,71 @@ class Tasks:
             raise _unknown()
         return request
 
-    async def _looked(self, request: ApprovalRequest) -> tuple[Result, RequestId | None]:
-        with self._desk.attend(request) as attending:
-            outcome = await attending.outcome(0.0)
-        ended = None if isinstance(outcome, StillPending) else request.id
-        return {"resultType": "complete", **_task(request, outcome, self._clock(), self._kept)}, ended
+    async def _stood(self, visit: Visit, root: ApprovalRequest) -> Stand:
+        """Return how far a task has come."""
+        latest, number = root, 0
+        with suppress(UnknownRequest):  # it was to be parked, and that broke off
+            while latest.round.next:
+                latest, number = await self._desk.fetched(latest.round.next, visit.caller), number + 1
+        with self._desk.attend(latest) as attending:
+            return stand_of(root, latest, number, await attending.outcome(0.0))
 
-    async def _withdrawn(self, visit: Visit, request: ApprovalRequest) -> RequestId | None:
+    async def _updated(self, visit: Visit, stand: Stand) -> RequestId | None:
+        """Keep the answers to what is asked, and go on once there are all. Others are ignored: nobody else is asked here."""
+        answers = visit.message.params.get(ANSWERS)
+        if not isinstance(answers, dict) or not all(isinstance(answer, dict) for answer in answers.values()):
+            raise Malformed(f"`{ANSWERS}` has to be an object of objects", rpc=INVALID_PARAMS)
+        if given := {key: answers[name] for name, key in stand.missing.items() if name in answers}:
+            with suppress(AlreadyResolved):
+                stand = msgspec.structs.replace(stand, latest=await self._desk.answer(stand.latest.id, given))
+        await self._continued(visit, stand)
+        return stand.latest.id if stand.asked is not None and not stand.missing else None
+
+    async def _continued(self, visit: Visit, stand: Stand) -> Stand:
+        """Park what brings the answers, once all are there. Harmless when done twice."""
+        if stand.asked is None or stand.missing:
+            return stand
+        verdict = await self._rounds.of_task(visit, stand.latest, stand.asked.state)
+        if isinstance(verdict, Refused):
+            with suppress(AlreadyResolved):
+                await self._desk.give_up(stand.latest.id, verdict.code, verdict.why)
+        return await self._stood(visit, await self._desk.fetched(stand.root.id, visit.caller))
+
+    async def _withdrawn(self, visit: Visit, stand: Stand) -> RequestId | None:
         """Take it back if nothing runs yet. Later it is too late, which is no mistake: cancelling is cooperative."""
         try:
-            return (await self._desk.withdraw(request.id, visit.caller)).id
+            if stand.asked is not None:
+                return (await self._desk.give_up(stand.latest.id, Code.CANCELLED, "the agent withdrew it")).id
+            return (await self._desk.withdraw(stand.latest.id, visit.caller)).id
         except AlreadyResolved:
             return None
+
+    def _task(self, stand: Stand) -> Result:
+        return _task(stand, self._clock(), self._kept)
 
 
 _ACKNOWLEDGED: Result = {"resultType": "complete"}
 
 
-def _task(request: ApprovalRequest, outcome: Outcome, now: datetime, kept: timedelta) -> Result:
+def _task(stand: Stand, now: datetime, kept: timedelta) -> Result:
     """Return a task as it stands. What people or rules decided is `completed`; `failed` is for JSON-RPC errors alone."""
-    reply = told(outcome, now=now)
+    root, latest = stand.root, stand.latest
     told_by = {
-        "taskId": request.id,
-        "createdAt": request.opened_at.isoformat(),
-        "lastUpdatedAt": _moved_at(request).isoformat(),
-        "ttlMs": (_kept_until(request, kept) - request.opened_at) // _MILLISECOND,
+        "taskId": root.id,
+        "createdAt": root.opened_at.isoformat(),
+        "lastUpdatedAt": _moved_at(latest).isoformat(),
+        "ttlMs": (_kept_until(latest, kept) - root.opened_at) // _MILLISECOND,
         "pollIntervalMs": POLL_INTERVAL,
     }
-    return told_by | _status(outcome, reply, now)
+    return told_by | _status(stand, now)
 
 
-def _status(outcome: Outcome, reply: Reply, now: datetime) -> dict[str, Any]:
+def _status(stand: Stand, now: datetime) -> dict[str, Any]:
+    outcome = stand.outcome
+    if stand.asked is not None:
+        questions = {name: stand.asked.questions[key] for name, key in stand.missing.items()}
+        return {"status": "input_required", "statusMessage": "its server asks something first", "inputRequests": questions}
+    reply = told(outcome, now=now)
     result = reply.result or {}
     if isinstance(outcome, StillPending):
         return {"status": "working", "statusMessage": waiting_line(outcome, now), "_meta": result["_meta"]}

@@ -68,7 +68,11 @@ def test_the_right_to_answer_is_taken_once_and_by_the_same_call_again(make: Make
 
 
 Move = Callable[..., Any]
-MOVES: list[Move] = [lambda it: continued(it, "d", RequestId("r2")), lambda it: answered(it, {"a": 1}), given_up]
+MOVES: list[Move] = [
+    lambda it: continued(it, "d", RequestId("r2")),
+    lambda it: answered(it, {"a": 1}),
+    lambda it: given_up(it, "cancelled", "no"),
+]
 
 
 @pytest.mark.parametrize("move", MOVES)
@@ -79,7 +83,7 @@ def test_only_a_call_that_ran_has_questions(make: Make, state: RequestState, mov
 
 
 @pytest.mark.parametrize("move", MOVES)
-@pytest.mark.parametrize("kept", [Round(digest="x", next=RequestId("r9")), Round(over=True)])
+@pytest.mark.parametrize("kept", [Round(digest="x", next=RequestId("r9")), Round(over="cancelled")])
 def test_what_was_answered_or_given_up_stays_so(make: Make, kept: Round, move: Move) -> None:
     with pytest.raises(AlreadyResolved):
         move(make(RequestState.COMPLETED, round=kept))

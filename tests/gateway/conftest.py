@@ -10,6 +10,7 @@ import pytest
 
 from broker.gateway.voices import Pace
 from broker.store.open import Store
+from tests.fakes.asking import asks_twice
 from tests.fakes.ledger_server import Ledger, ledger
 from tests.fakes.scripted import Upstream
 from tests.gateway.rig import Policies, Rig, serving
@@ -75,3 +76,16 @@ async def joint(store: Store, tmp_path: Path, upstream: Upstream, other: Upstrea
     policies = Policies(folder, {"one": upstream.url, "two": other.url, "gone": "http://127.0.0.1:1/mcp"})
     async with Rig(store, policies, pace=Pace(commit_after=0.1, beat=0.1)).running() as rig:
         yield rig
+
+
+@pytest.fixture
+async def asking(store: Store, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Rig]:
+    """The gateway in front of a server that may ask back, `scripted`, and of the same one that may not, `silent`."""
+    folder = tmp_path / "policies"
+    folder.mkdir()
+    policies = Policies(folder, {"scripted": upstream.url})
+    server = f"url: '{upstream.url}', tools: {{park_me: {{}}, echo: {{}}}}"
+    policies.write(servers=f"servers: {{scripted: {{{server}, asks_back: true}}, silent: {{{server}}}}}")
+    upstream.on["tools/call"] = asks_twice
+    async with Rig(store, policies, pace=Pace(commit_after=0.5, beat=0.1)).running() as running:
+        yield running

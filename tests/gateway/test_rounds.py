@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -13,29 +11,12 @@ import pytest
 from broker.approvals.ports import Query
 from broker.domain.requests import ApprovalRequest
 from broker.domain.reviews import Verdict
-from broker.gateway.voices import Pace
-from broker.store.open import Store
-from tests.fakes.scripted import Reply, Seen, Upstream, answer
-from tests.gateway.rig import RULES, Policies, Rig
+from tests.fakes.asking import ANSWERS, CALL, FORM, QUESTION
+from tests.fakes.scripted import Upstream
+from tests.gateway.rig import RULES, Rig
 from tests.gateway.wire import ENVELOPE, begun, events, legacy, post, request
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
-FORM: dict[str, Any] = {"elicitation": {"form": {}}}
-QUESTION = {"method": "elicitation/create", "params": {"message": "Which?", "requestedSchema": {"type": "object"}}}
-ANSWERS = {"which": {"action": "accept", "content": {"name": "ada"}}}
-CALL = {"name": "park_me", "arguments": {"amount": 40}}
-
-
-async def asks_twice(seen: Seen, reply: Reply) -> None:
-    """A server that asks until its own state says that it asked twice."""
-    assert seen.message is not None
-    params = seen.message["params"]
-    state = params.get("requestState", "none")
-    if state == "second":
-        await reply.json(answer(seen, {"resultType": "complete", "content": [{"type": "text", "text": str(params)}]}))
-        return
-    after = {"none": "first", "first": "second"}[state]
-    await reply.json(answer(seen, {"resultType": "input_required", "inputRequests": {"which": QUESTION}, "requestState": after}))
 
 
 class Agent:
@@ -81,24 +62,11 @@ def brought(asked: dict[str, Any], answers: Any = ANSWERS, **more: Any) -> dict[
 
 
 @pytest.fixture
-async def rig(store: Store, tmp_path: Path, upstream: Upstream) -> AsyncIterator[Rig]:
-    """The gateway in front of a server that may ask back, and of the same one that may not."""
-    (tmp_path / "policies").mkdir()
-    policies = Policies(tmp_path / "policies", {"scripted": upstream.url})
-    tools = "{park_me: {}, echo: {}}"
-    server = f"url: '{upstream.url}', tools: {tools}"
-    policies.write(servers=f"servers: {{scripted: {{{server}, asks_back: true}}, silent: {{{server}}}}}")
-    upstream.on["tools/call"] = asks_twice
-    async with Rig(store, policies, pace=Pace(commit_after=0.5, beat=0.1)).running() as running:
-        yield running
+def agent(asking: Rig, http: httpx2.AsyncClient) -> Agent:
+    return Agent(http, asking)
 
 
-@pytest.fixture
-def agent(rig: Rig, http: httpx2.AsyncClient) -> Agent:
-    return Agent(http, rig)
-
-
-async def test_each_round_is_asked_reviewed_and_sent_once(agent: Agent, rig: Rig, upstream: Upstream) -> None:
+async def test_each_round_is_asked_reviewed_and_sent_once(agent: Agent, asking: Rig, upstream: Upstream) -> None:
     first = await agent.call()
     assert (first["resultType"], first["inputRequests"]) == ("input_required", {"which": QUESTION})
     assert first["requestState"].startswith("broker.back.") and first["_meta"]["approval-broker/code"] == "released"
@@ -116,17 +84,17 @@ async def test_each_round_is_asked_reviewed_and_sent_once(agent: Agent, rig: Rig
     assert [params["_meta"][CAPABILITIES] for params in sent] == [FORM] * 3
 
 
-async def test_people_see_the_answers_and_may_reject_them(agent: Agent, rig: Rig, upstream: Upstream) -> None:
+async def test_people_see_the_answers_and_may_reject_them(agent: Agent, asking: Rig, upstream: Upstream) -> None:
     first = await agent.call()
     rejected = await agent.call(brought(first), Verdict.REJECT)
     assert (rejected["_meta"]["approval-broker/code"], rejected["isError"]) == ("rejected", True)
-    parked = await rig.desk.look(rejected["_meta"]["approval-broker/request"])
+    parked = await asking.desk.look(rejected["_meta"]["approval-broker/request"])
     assert parked.call.params == {**CALL, "inputResponses": ANSWERS, "requestState": "first"}
     assert parked.origin.continues == first["_meta"]["approval-broker/request"]
     assert len(upstream.of("tools/call")) == 1
 
 
-async def test_forged_foreign_altered_and_repeated_answers_are_refused(agent: Agent, rig: Rig, upstream: Upstream) -> None:
+async def test_forged_foreign_altered_and_repeated_answers_are_refused(agent: Agent, asking: Rig, upstream: Upstream) -> None:
     first = await agent.call()
     state = first["requestState"]
     assert "not handed out" in await agent.refused(brought({"requestState": state + "x"}))
@@ -136,40 +104,40 @@ async def test_forged_foreign_altered_and_repeated_answers_are_refused(agent: Ag
     assert "an object" in await agent.refused(brought(first, [1]))
     assert "can't bring" in await agent.refused({**CALL, "inputResponses": ANSWERS})
     assert "can't bring" in await agent.refused(brought({"requestState": "first"}))
-    assert (await rig.store.requests.find(Query())).requests[0].id == first["_meta"]["approval-broker/request"]
+    assert (await asking.store.requests.find(Query())).requests[0].id == first["_meta"]["approval-broker/request"]
     await agent.call(brought(first))
     assert "answered before" in await agent.refused(brought(first, {"which": {"action": "cancel"}}))
     assert len(upstream.of("tools/call")) == 2
 
 
-async def test_the_same_answers_join(agent: Agent, rig: Rig, upstream: Upstream) -> None:
+async def test_the_same_answers_join(agent: Agent, asking: Rig, upstream: Upstream) -> None:
     first = await agent.call()
     async with anyio.create_task_group() as tasks:
         for _ in range(2):
             tasks.start_soon(agent.send, brought(first))
-        [parked] = await rig.asked()
-        await rig.review(parked)
+        [parked] = await asking.asked()
+        await asking.review(parked)
     assert len(upstream.of("tools/call")) == 2
     again = result_of(await agent.send(brought(first)))
     assert again["_meta"]["approval-broker/request"] == parked.id
     assert len(upstream.of("tools/call")) == 2
 
 
-async def test_rules_that_would_let_the_answers_pass_by_now_still_ask(agent: Agent, rig: Rig) -> None:
+async def test_rules_that_would_let_the_answers_pass_by_now_still_ask(agent: Agent, asking: Rig) -> None:
     first = await agent.call()
-    rig.policies.write(rules=RULES.replace("effect: require_approval", "effect: allow"))
+    asking.policies.write(rules=RULES.replace("effect: require_approval", "effect: allow"))
     second = await agent.call(brought(first))
     assert second["resultType"] == "input_required"
-    rig.policies.write(rules=RULES.replace("effect: require_approval", "effect: deny"))
+    asking.policies.write(rules=RULES.replace("effect: require_approval", "effect: deny"))
     denied = result_of(await agent.send(brought(second)))
     assert denied["_meta"]["approval-broker/code"] == "denied"
 
 
 async def test_a_question_that_was_waited_for_is_answered_through_the_waiting_tool(
-    agent: Agent, rig: Rig, upstream: Upstream
+    agent: Agent, asking: Rig, upstream: Upstream
 ) -> None:
-    [parked] = await parked_by(agent, rig)
-    await rig.review(parked)
+    [parked] = await parked_by(agent, asking)
+    await asking.review(parked)
     wait = {"name": "approval_wait", "arguments": {"request_id": parked.id, "wait_seconds": 10}}
     asked = result_of(await agent.send(wait))
     assert asked["inputRequests"] == {"which": QUESTION}
@@ -180,12 +148,12 @@ async def test_a_question_that_was_waited_for_is_answered_through_the_waiting_to
 
 
 async def test_a_server_that_may_not_ask_and_a_client_that_can_not_be_asked_finish_nothing(
-    rig: Rig, http: httpx2.AsyncClient, upstream: Upstream
+    asking: Rig, http: httpx2.AsyncClient, upstream: Upstream
 ) -> None:
     for server, capabilities in (("silent", FORM), ("scripted", {}), ("scripted", {"sampling": {}})):
-        agent = Agent(http, rig, capabilities)
+        agent = Agent(http, asking, capabilities)
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(rig.approve)
+            tasks.start_soon(asking.approve)
             response = await agent.send(CALL, server)
         assert "was not finished" in answer_of(response)["error"]["message"]
         sent = upstream.of("tools/call")[-1].message
@@ -194,29 +162,29 @@ async def test_a_server_that_may_not_ask_and_a_client_that_can_not_be_asked_fini
 
 
 async def test_who_joins_without_being_able_to_be_asked_reads_that_it_was_not_finished(
-    agent: Agent, rig: Rig, http: httpx2.AsyncClient
+    agent: Agent, asking: Rig, http: httpx2.AsyncClient
 ) -> None:
-    [parked] = await parked_by(agent, rig)
-    await rig.review(parked)
-    session = await begun(http, rig.mcp("scripted"))
-    joined = await legacy(http, rig.mcp("scripted"), request("tools/call", CALL), session)
+    [parked] = await parked_by(agent, asking)
+    await asking.review(parked)
+    session = await begun(http, asking.mcp("scripted"))
+    joined = await legacy(http, asking.mcp("scripted"), request("tools/call", CALL), session)
     result = result_of(joined)
     assert (result["isError"], result["_meta"]["approval-broker/code"]) == (True, "failed")
     assert "can't be asked" in result["content"][0]["text"]
 
 
-async def test_a_question_is_good_for_a_while(agent: Agent, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_question_is_good_for_a_while(agent: Agent, asking: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     first = await agent.call()
-    rounds = rig.gateway._calls._rounds
+    rounds = asking.gateway._calls._rounds
     now = rounds._clock()
     monkeypatch.setattr(rounds, "_clock", lambda: now + rounds._kept)
     assert "too late" in await agent.refused(brought(first))
 
 
-async def parked_by(agent: Agent, rig: Rig) -> list[ApprovalRequest]:
+async def parked_by(agent: Agent, asking: Rig) -> list[ApprovalRequest]:
     """Have a call parked whose caller then leaves."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(agent.send, CALL)
-        found = await rig.asked()
+        found = await asking.asked()
         tasks.cancel_scope.cancel()
     return found

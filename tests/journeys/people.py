@@ -1,6 +1,7 @@
 """People who review, over the HTTP API: from a test, or as a program of its own that approves all that it sees.
 
-python -m tests.journeys.people ADDRESS TOKEN SECONDS       approves each request so long after it was opened
+python -m tests.journeys.people ADDRESS TOKEN SECONDS [TITLE…]   approves each request so long after it was opened, and the first
+                                                                 one of a TITLE at once
 """
 
 from __future__ import annotations
@@ -78,20 +79,23 @@ class Person:
     async def reject(self, one: dict[str, Any], reason: str) -> None:
         (await self.review(one, "reject", reason)).raise_for_status()
 
-    async def approve_all(self, after: float) -> None:
-        """Approve whatever comes, each so many seconds after it was opened, until cancelled."""
+    async def approve_all(self, after: float, *at_once: str) -> None:
+        """Approve whatever comes, each so many seconds after it was opened, until cancelled; the first of a title at once."""
+        quick = set(at_once)
         while True:
             with suppress(httpx2.HTTPError):  # the broker may be without its store: people try again
                 for one in await self.listed("pending"):
-                    if (datetime.now(UTC) - datetime.fromisoformat(one["opened_at"])).total_seconds() >= after:
+                    age = (datetime.now(UTC) - datetime.fromisoformat(one["opened_at"])).total_seconds()
+                    if age >= after or one["title"] in quick:
+                        quick.discard(one["title"])
                         await self.review(one, "approve")
             await anyio.sleep(POLL)
 
 
 @contextmanager
-def approving(url: str, token: str, after: float) -> Iterator[None]:
+def approving(url: str, token: str, after: float, *at_once: str) -> Iterator[None]:
     """Run the program that approves everything beside what is inside."""
-    with subprocess.Popen([sys.executable, "-m", "tests.journeys.people", url, token, str(after)]) as program:
+    with subprocess.Popen([sys.executable, "-m", "tests.journeys.people", url, token, str(after), *at_once]) as program:
         try:
             yield
             assert program.poll() is None, "the reviewer ended early"
@@ -99,10 +103,10 @@ def approving(url: str, token: str, after: float) -> Iterator[None]:
             program.kill()
 
 
-async def _main(url: str, token: str, after: str) -> None:
+async def _main(url: str, token: str, after: str, *at_once: str) -> None:
     async with Person(url, token) as person:
-        await person.approve_all(float(after))
+        await person.approve_all(float(after), *at_once)
 
 
 if __name__ == "__main__":
-    anyio.run(_main, *sys.argv[1:4])
+    anyio.run(_main, *sys.argv[1:])
