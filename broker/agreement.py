@@ -9,9 +9,9 @@ from typing import Protocol
 
 import msgspec
 
+from broker.chores import Chore, repeating
 from broker.errors import PolicyInvalid
 from broker.reload import PolicyFolder
-from broker.rounds import Chore, repeating
 
 EVERY = 1.0
 NAME = "policy"

@@ -10,8 +10,8 @@ import anyio
 import structlog
 
 from broker.approvals.ports import Channel, Delivery, Outbox, RequestStore
+from broker.chores import Chore, repeating
 from broker.errors import StoreUnavailable, UnknownRequest
-from broker.rounds import Chore, repeating
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
 from broker.approvals.ports import RequestStore
+from broker.chores import Chore, repeating
 from broker.domain.requests import ApprovalRequest, Change, RequestState
 from broker.errors import RequestError, WrongMove
-from broker.rounds import Chore, repeating
 
 SWEEP = 0.25
 TIDY = 60.0

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from broker.rounds import Chore, repeating
+from broker.chores import Chore, repeating
 
 # Every broker looks this often, so a stop holds everywhere within a second.
 LOOK = 0.4

@@ -15,7 +15,7 @@ from broker.audit.chain import GENESIS, Batch, Seal, head_of
 from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
-from broker.rounds import Chore, repeating
+from broker.chores import Chore, repeating
 
 log = structlog.get_logger()
 

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import structlog
 
+from broker.chores import Chore, repeating
 from broker.domain.enrolment import Enrolment
 from broker.domain.servers import Server
 from broker.registry.ports import Held, Ledger
-from broker.rounds import Chore, repeating
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ FLOORS = {
     "domain": 0,
     "policy": 1,
     "insights": 1,
-    "rounds": 1,  # what use cases and adapters repeat for as long as a broker runs
+    "chores": 1,  # what use cases and adapters repeat for as long as a broker runs
     "approvals": 2,
     "registry": 2,
     "audit": 2,

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 import anyio
 
 from broker.channels.web.archivist import Audit
+from broker.chores import Chore, repeating
 from broker.insights.figures import Figures, Tally
-from broker.rounds import Chore, repeating
 
 WINDOW = timedelta(days=30)
 BATCH = 500

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from broker.channels.web.ports import Vitals
-from broker.rounds import Chore, repeating
+from broker.chores import Chore, repeating
 
 EVERY = 5.0
 

@@ -6,8 +6,8 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
+from broker.chores import Chore, repeating
 from broker.errors import StoreUnavailable
-from broker.rounds import Chore, repeating
 
 AWAY = StoreUnavailable("the store is away")
 
