@@ -247,7 +247,7 @@ async def _web(
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
-        oidc=identity.oidc, timeline=store.audit.about, audit=store.audit,
+        oidc=identity.oidc, proxy=identity.proxy, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
         registry=ground.registry.served(settings, out.tools, out.pins, store.clock),
         history=settings.data.expanduser(),

@@ -13,7 +13,7 @@ from broker.identity.issuers import Issuer
 from broker.identity.oidc import Oidc, Provider
 from broker.identity.passkeys import Passkeys
 from broker.identity.people import PersonTokens, SignInLinks
-from broker.identity.proxies import TrustedProxies
+from broker.identity.proxies import ProxySignIn, TrustedProxies
 from broker.identity.sessions import Sessions
 from broker.settings import Settings
 from broker.store.open import Store
@@ -32,6 +32,7 @@ class Identity:
     sessions: Sessions
     passkeys: Passkeys
     oidc: Oidc
+    proxy: ProxySignIn
     callers: Callers
 
 
@@ -39,6 +40,7 @@ def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime])
     """Return the doors of identity on an open store."""
     kept = store.credentials
     issuers = [Issuer(**issuer.model_dump(), networks=settings.private_networks) for issuer in settings.oauth_issuers]
+    proxies = TrustedProxies(settings.trusted_proxies)
     agents = AgentTokens(kept, clock=clock, grace=GRACE if settings.on_store_down == "allow" else 0.0)
     return Identity(
         agents,
@@ -47,10 +49,11 @@ def identity_of(store: Store, settings: Settings, clock: Callable[[], datetime])
         Sessions(kept, clock=clock),
         Passkeys(kept, clock=clock),
         Oidc(_providers(settings), kept, clock=clock),
+        ProxySignIn(proxies, settings.sign_in_header),
         Callers(
             agents,
             AccessTokens(issuers, base=settings.public_url, clock=clock),
-            TrustedProxies(settings.trusted_proxies),
+            proxies,
             open_loopback=settings.open_loopback,
         ),
     )

@@ -86,6 +86,9 @@ class Settings(BaseSettings):
     trusted_proxies: tuple[Network, ...] = Field(
         (), description="networks of proxies whose X-Forwarded-User, -Groups and -Client-Cert say who calls, e.g. 10.1.2.0/28"
     )
+    sign_in_header: str = Field(
+        "", description="header in which `trusted_proxies` name who is signed in on the web, e.g. X-Forwarded-Email; unset: none"
+    )
     open_loopback: bool = Field(
         False, description="let programs on this machine call without a token; only on the loopback, without a public_url"
     )
@@ -147,6 +150,12 @@ class Settings(BaseSettings):
     def _loopback_only(self) -> Settings:
         if self.open_loopback and (self.public_url or self.host not in ("127.0.0.1", "::1", "localhost")):
             raise ValueError("open_loopback is for a broker that listens on the loopback and has no public_url")
+        return self
+
+    @model_validator(mode="after")
+    def _proxies_for_people(self) -> Settings:
+        if self.sign_in_header and not self.trusted_proxies:
+            raise ValueError("sign_in_header counts from trusted_proxies alone, and none is named")
         return self
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address, ip_address, ip_network
 
 import msgspec
@@ -11,6 +11,8 @@ from broker.domain.calls import Caller
 from broker.domain.peers import Peer
 from broker.errors import Unauthenticated
 from broker.identity.spiffe import client_of
+
+LONGEST = 320  # an e-mail address (RFC 5321)
 
 
 class TrustedProxies:
@@ -46,6 +48,40 @@ class TrustedProxies:
             return None
         groups = tuple(group.strip() for group in peer.groups.split(",") if group.strip()) if peer.user else ()
         return Caller(agent=workload if peer.user else "", user=peer.user, workload=workload, groups=groups)
+
+
+class Vouched(msgspec.Struct, frozen=True):
+    """Whom a trusted proxy has signed in, with the groups that it vouches for."""
+
+    person: str
+    groups: tuple[str, ...] = ()
+
+
+class ProxySignIn:
+    """People whom a trusted proxy names in `header`; without one nobody is let in so.
+
+    The header is chosen apart from those of callers' proxies: who may call for somebody may not decide as them.
+    """
+
+    def __init__(self, proxies: TrustedProxies, header: str = "") -> None:
+        self._proxies = proxies
+        self._header = header.lower()
+
+    def look(self, address: str, told: Callable[[str], Sequence[str]]) -> Vouched | None:
+        """Return whom the proxy at `address` names, None where nobody may vouch or nobody is named.
+
+        `told` returns each value of a header, which is named in lower case. A header that came twice names nobody: the proxy
+        may have added its own to one that a visitor wrote.
+        """
+        if not self._header or not self._proxies.trusts(address):
+            return None
+        named, groups = told(self._header), told("x-forwarded-groups")
+        if len(named) != 1 or len(groups) > 1:
+            return None
+        person = named[0].strip().lower()
+        if not person or len(person) > LONGEST or not person.isprintable():
+            return None
+        return Vouched(person, tuple(group.strip() for group in "".join(groups).split(",") if group.strip()))
 
 
 def together(known: Caller, vouched: Caller | None) -> Caller:

@@ -43,6 +43,10 @@ class SignedIn(msgspec.Struct, frozen=True):
         return self.session.person
 
     @property
+    def how(self) -> str:
+        return self.session.how
+
+    @property
     def groups(self) -> tuple[str, ...]:
         return self.session.groups
 

@@ -58,7 +58,7 @@ def web_app(parts: WebParts) -> Litestar:
             *official_api.ROUTES, *servers_api.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
-        middleware=[Visitors(parts.sessions, web.jar, parts.public_url)],
+        middleware=[Visitors(parts.sessions, parts.proxy, web.jar, parts.public_url)],
         exception_handlers={
             SignInNeeded: failures.on_sign_in_needed,
             BrokerError: failures.on_broker_error,

@@ -12,7 +12,7 @@ from litestar.response import Redirect
 from broker.channels.web.parts import Web, partial
 from broker.channels.web.rehearsing import NoSuchRule, NotRehearsed
 from broker.channels.web.verdicts import Refusal
-from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path
+from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path, vouched
 from broker.errors import (
     AlreadyResolved,
     AlreadyReviewed,
@@ -86,9 +86,10 @@ def status_of(error: BrokerError) -> int:
 
 
 def on_sign_in_needed(request: AnyRequest, error: SignInNeeded) -> Response[Any]:
+    proxied = vouched(request) is not None
     if request.headers.get("hx-request"):
-        return Response(b"", status_code=200, headers={"hx-redirect": sign_in_path("/")})
-    return Redirect(sign_in_path(error.after), status_code=303)
+        return Response(b"", status_code=200, headers={"hx-redirect": sign_in_path("/", proxied=proxied)})
+    return Redirect(sign_in_path(error.after, proxied=proxied), status_code=303)
 
 
 def on_broker_error(request: AnyRequest, error: BrokerError) -> Response[Any]:

@@ -26,12 +26,14 @@ from broker.channels.web.ports import (
     Checkup,
     Clock,
     Links,
+    NoProxy,
     Note,
     Offers,
     Oidc,
     Passkeys,
     Presence,
     Problems,
+    Proxy,
     Recordings,
     Sessions,
     SignedIn,
@@ -94,6 +96,7 @@ class WebParts:
     tokens: Tokens
     passkeys: Passkeys
     oidc: Oidc
+    proxy: Proxy = field(default_factory=NoProxy)
     timeline: Timeline
     audit: Audit
     presence: Presence

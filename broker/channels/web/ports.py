@@ -16,8 +16,10 @@ from broker.registry.pulses import Live
 
 
 class SignedIn(Protocol):
-    """A visitor with a good session."""
+    """A visitor with a good session. `how` it began: `link`, `a proxy` or the name of an identity provider."""
 
+    @property
+    def how(self) -> str: ...
     @property
     def secret(self) -> str: ...
     @property
@@ -182,6 +184,26 @@ class Oidc(Protocol):
     async def finish(self, name: str, answer: Mapping[str, str], binding: str) -> Arrived:
         """Raises `Unauthenticated`."""
         ...
+
+
+class Vouched(Protocol):
+    @property
+    def person(self) -> str: ...
+    @property
+    def groups(self) -> tuple[str, ...]: ...
+
+
+class Proxy(Protocol):
+    """A proxy in front that signs people in."""
+
+    def look(self, address: str, told: Callable[[str], Sequence[str]]) -> Vouched | None:
+        """Return whom the proxy at `address` names; `told` returns each value of a header. None: nobody, or no such proxy."""
+        ...
+
+
+class NoProxy:
+    def look(self, address: str, told: Callable[[str], Sequence[str]]) -> Vouched | None:
+        return None
 
 
 class Presence(Protocol):

@@ -11,7 +11,17 @@ from litestar.response import Redirect
 
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
-from broker.channels.web.visitors import AnyRequest, fields, on_loopback, posted, safe_path, sign_in_path
+from broker.channels.web.visitors import (
+    PROXY,
+    AnyRequest,
+    address_of,
+    fields,
+    on_loopback,
+    posted,
+    safe_path,
+    sign_in_path,
+    vouched,
+)
 from broker.domain.events import Noted
 from broker.errors import Unauthenticated
 
@@ -53,6 +63,20 @@ async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
     return await welcome(request, web, begun, "link", after)
 
 
+@get("/sign-in/proxy", include_in_schema=False)
+async def sign_in_by_proxy(request: AnyRequest) -> Response[str] | Redirect:
+    """Begin a session for whom a trusted proxy names, under a fresh id."""
+    web, named = Web.of(request), vouched(request)
+    after = safe_path(request.query_params.get("after", "/"))
+    if named is None:
+        return refused(request, web, Unauthenticated("no proxy in front says who you are"), after)
+    begun = await web.parts.sessions.start(
+        named.person, how=PROXY, groups=named.groups, software=request.headers.get("user-agent", ""),
+        address=address_of(request), instead=web.jar.read(request),
+    )  # fmt: skip
+    return await welcome(request, web, begun, PROXY, after)
+
+
 @post("/sign-out", status_code=200, include_in_schema=False)
 async def sign_out(request: AnyRequest) -> Redirect:
     web = Web.of(request)
@@ -76,11 +100,9 @@ def refused(request: AnyRequest, web: Web, error: Unauthenticated, after: str) -
 
 def _page(request: AnyRequest, web: Web, after: str, wrong: str = "", status: int = 200) -> Response[str]:
     providers = [(name, label, f"/sign-in/with/{quote(name)}?after={quote(after)}") for name, label in web.parts.oidc.providers]
-    return web.page(request, "sign_in.html", status=status, after=after, wrong=wrong, providers=providers)
+    named = vouched(request)
+    known = (web.people().person(named.person).shown, sign_in_path(after, proxied=True)) if named is not None else None
+    return web.page(request, "sign_in.html", status=status, after=after, wrong=wrong, providers=providers, known=known)
 
 
-def address_of(request: AnyRequest) -> str:
-    return request.client.host if request.client else ""
-
-
-ROUTES = (sign_in_page, link_page, sign_in, sign_out)
+ROUTES = (sign_in_page, sign_in_by_proxy, link_page, sign_in, sign_out)

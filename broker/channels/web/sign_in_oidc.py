@@ -8,8 +8,8 @@ from litestar.params import FromPath
 from litestar.response import Redirect
 
 from broker.channels.web.parts import Web
-from broker.channels.web.sign_in import address_of, refused, welcome
-from broker.channels.web.visitors import AnyRequest, origin_of, safe_path
+from broker.channels.web.sign_in import refused, welcome
+from broker.channels.web.visitors import AnyRequest, address_of, origin_of, safe_path
 from broker.errors import Unauthenticated
 
 ROUND = 600

@@ -16,13 +16,17 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from broker.channels.web.ports import Sessions, SignedIn
+from broker.channels.web.ports import Proxy, Sessions, SignedIn, Vouched
 from broker.errors import Forbidden, Malformed, Unauthenticated
 
 AnyRequest = Request[Any, Any, Any]
 
+PROXY = "a proxy"
+"""How a session began that a trusted proxy vouches for. No identity provider can have this name."""
+
 _SAFE = frozenset(("GET", "HEAD", "OPTIONS"))
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]+)?", re.ASCII)
+_RELAYED = frozenset(("forwarded", "via", "x-real-ip"))
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
@@ -57,8 +61,9 @@ class Visitors(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
     exclude_opt_key = "anonymous"
 
-    def __init__(self, sessions: Sessions, jar: CookieJar, public_url: str) -> None:
+    def __init__(self, sessions: Sessions, proxy: Proxy, jar: CookieJar, public_url: str) -> None:
         self._sessions = sessions
+        self._proxy = proxy
         self._jar = jar
         self._hosts = _LOOPBACK | ({urlsplit(public_url).hostname or ""} - {""})
 
@@ -67,9 +72,18 @@ class Visitors(ASGIMiddleware):
         self._right_host(request)
         if request.method not in _SAFE:
             same_site(request)
-        secret = self._jar.read(request)
-        scope["state"]["visitor"] = await self._sessions.find(secret) if secret else None
+        vouched = self._proxy.look(address_of(request), lambda name: request.headers.getall(name, []))
+        scope["state"]["vouched"] = vouched
+        scope["state"]["visitor"] = await self._found(self._jar.read(request), vouched)
         await next_app(scope, receive, send)
+
+    async def _found(self, secret: str, vouched: Vouched | None) -> SignedIn | None:
+        """A session that a proxy began is good while the proxy still says the same, and only through it."""
+        found = await self._sessions.find(secret) if secret else None
+        if found is None or found.how != PROXY:
+            return found
+        same = vouched is not None and (vouched.person, vouched.groups) == (found.person, found.groups)
+        return found if same else None
 
     def _right_host(self, request: AnyRequest) -> None:
         """A name that somebody else points at us (DNS rebinding) would make their page ours."""
@@ -115,10 +129,20 @@ async def posted(request: AnyRequest) -> tuple[SignedIn, dict[str, str]]:
     return who, form
 
 
+def vouched(request: AnyRequest) -> Vouched | None:
+    """Return whom a trusted proxy names."""
+    found: Vouched | None = request.scope["state"].get("vouched")
+    return found
+
+
+def address_of(request: AnyRequest) -> str:
+    return request.client.host if request.client else ""
+
+
 def on_loopback(request: AnyRequest) -> bool:
     """Is the visitor on this very machine, with no proxy between, and does it say so in the address too?"""
     client = request.scope.get("client")
-    if client is None or any(name in request.headers for name in ("forwarded", "x-forwarded-for")):
+    if client is None or any(name in _RELAYED or name.startswith("x-forwarded-") for name in request.headers):
         return False
     try:
         return ip_address(client[0]).is_loopback and _hostname(request) in _LOOPBACK
@@ -153,5 +177,7 @@ def safe_path(path: str) -> str:
     return path if inside and not parts.scheme and not parts.netloc else "/"
 
 
-def sign_in_path(after: str) -> str:
-    return "/sign-in" if after == "/" else f"/sign-in?after={quote(after)}"
+def sign_in_path(after: str, *, proxied: bool = False) -> str:
+    """Return where to sign in; `proxied`: somebody whom a proxy has signed in already needs no page for it."""
+    path = "/sign-in/proxy" if proxied else "/sign-in"
+    return path if after == "/" else f"{path}?after={quote(after)}"
