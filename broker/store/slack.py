@@ -106,6 +106,10 @@ class Posts:
         key = keys.folded(digest)
         await self._commands.run_all(("ZADD", key, micros(opened_at), request), ("EXPIRE", key, int(KEPT.total_seconds())))
 
+    async def unfold(self, digest: str, request: str) -> None:
+        """Take a request out of a digest."""
+        await self._commands.run("ZREM", keys.folded(digest), request)
+
     async def folded(self, digest: str) -> Sequence[str]:
         """Return the requests of a digest, the oldest first."""
         return [row.decode() for row in await self._commands.run("ZRANGE", keys.folded(digest), 0, -1)]

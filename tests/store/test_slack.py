@@ -91,4 +91,6 @@ async def test_a_digest_holds_its_requests_by_age(store: Store) -> None:
     await posts.fold("d1", "younger", now)
     await posts.fold("d1", "older", now - timedelta(minutes=1))
     assert await posts.folded("d1") == ["older", "younger"]
+    await posts.unfold("d1", "older")
+    assert await posts.folded("d1") == ["younger"]
     assert await posts.folded("d2") == []

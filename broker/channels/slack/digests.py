@@ -108,9 +108,8 @@ class Digests:
         async def made() -> Message | None:
             if HERE in await self._posts.of(SUBJECT + name):
                 return None  # adopted while it waited for its turn: the reply to an earlier post was lost
-            requests = await self._held(name)
-            pending = any(one.state is RequestState.PENDING for one in requests)
-            return await self._message(requests, card=(SUBJECT + name, HERE)) if pending else None
+            requests = await self._waiting(name, place)
+            return await self._message(requests, card=(SUBJECT + name, HERE)) if requests else None
 
         async def keep(sent: Sent) -> None:
             post = Post(sent.channel, sent.ts, sent.message.mark, self._parts.clock().timestamp())
@@ -118,6 +117,14 @@ class Digests:
                 await self.changed(name)
 
         await self._parts.postman.post(place, (NEW, self._parts.clock().timestamp()), made, keep)
+
+    async def _waiting(self, name: str, place: str) -> list[ApprovalRequest]:
+        """What a digest begins with: what ended before anybody saw it is taken out, and never shown."""
+        held = await self._held(name)
+        for request in (one for one in held if one.state is not RequestState.PENDING):
+            await self._posts.unfold(name, request.id)
+            await self._posts.drop(request.id, place)
+        return [one for one in held if one.state is RequestState.PENDING]
 
     async def _rewrite(self, name: str, post: Post) -> None:
         async def made() -> Message | None:

@@ -11,8 +11,8 @@ import anyio
 import msgspec
 import pytest
 
-from broker.approvals.ports import Query
-from broker.domain.requests import RequestState
+from broker.channels.slack.places import Post, decode_post, encode_post
+from broker.domain.requests import ApprovalRequest, RequestState
 from broker.store.open import Store
 from tests.channels.slack.bench import FAST, Bench, buttons, text
 from tests.fakes.slack_faults import Fault
@@ -136,17 +136,20 @@ async def slack_is_away(bench: Bench, *, count: int, seconds: float) -> None:
         await bench.slack.until(lambda: away.struck >= 3)
         away.left = 0
         with anyio.fail_after(60):
-            while await shown(bench) < {request.id for request in waiting}:
-                await bench.slack.next_call()
+            for request in waiting:
+                while not await shown(bench, request):
+                    await bench.slack.next_call()
+        assert not [request.id for request in (*decided, *expired) if await shown(bench, request)]
         said = " ".join(text(card) for card in await bench.slack.messages("refunds"))
         assert not [request.id for request in (*decided, *expired) if request.id in said]
 
 
-async def shown(bench: Bench) -> set[str]:
-    """The requests that have a card or a line in a digest."""
-    pending = (await bench.store.requests.find(Query(states=(RequestState.PENDING,)), limit=500)).requests
-    said = " ".join(str(card["blocks"]) for card in await bench.slack.messages("refunds"))
-    return {request.id for request in pending if request.id in said}
+async def shown(bench: Bench, request: ApprovalRequest) -> bool:
+    """Does Slack hold a card of a request, or a digest with it?"""
+    posts = bench.store.slack.posts
+    post = decode_post((await posts.of(request.id)).get("#refunds", encode_post(Post())))
+    at = decode_post((await posts.of(f"digest:{post.digest}")).get("here", encode_post(Post()))).ts if post.digest else post.ts
+    return at in {message["ts"] for message in await bench.slack.messages("refunds")}
 
 
 async def test_a_storm_of_waits_over_every_method_ends_with_every_card_at_its_latest_state(bench: Bench) -> None:
