@@ -23,6 +23,9 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     make.add_argument("--user", default="", metavar="PERSON", help="the person for whom it always acts")
     make.add_argument("--groups", type=names, default=(), metavar="A,B", help="the groups that policies see for it")
     make.add_argument("--surface", default="", metavar="NAME", help="the chat, IDE or bot that it is part of")
+    make.add_argument(
+        "--hold", type=span, default=timedelta(), metavar="SPAN", help="how long its calls are held (as its client waits)"
+    )
     make.add_argument("--expires", type=span, default=timedelta(days=90), metavar="SPAN", help="30m, 12h, 90d (default 90d)")
     make.add_argument("--unlisted", action="store_true", help="the persons are right, though people.yaml lacks them")
     make.set_defaults(run=_add)
@@ -52,7 +55,7 @@ async def _make(args: argparse.Namespace) -> int:
         tokens = AgentTokens(here.store.credentials, clock=clock)
         secret = await tokens.add(
             args.name, owner=args.owner, lasts=args.expires, servers=args.servers, user=args.user, groups=args.groups,
-            surface=args.surface,
+            surface=args.surface, hold=args.hold,
         )  # fmt: skip
         told = {"servers": ",".join(args.servers or ("*",)), **({"surface": args.surface} if args.surface else {})}
         await here.note("agent.token_made", agent=args.name, owner=args.owner, **told)
@@ -73,6 +76,7 @@ async def _list(args: argparse.Namespace) -> int:
     for token_id, token in found:
         servers = ", ".join(token.servers) if token.servers is not None else "every server"
         via = f"  through {token.surface}" if token.surface else ""
+        via += f"  held {token.hold:.0f} s" if token.hold else ""
         print(f"{token_id}  {token.agent}  owner {token.owner}{via}  {servers}  until {token.expires_at:%Y-%m-%d %H:%M} UTC")
     if not found:
         print("no tokens: `broker agents add NAME --owner PERSON` makes one")

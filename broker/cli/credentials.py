@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from broker.settings import Settings
     from broker.store.open import Store
 
-_SPAN = re.compile(r"(\d{1,6})(m|h|d)", re.ASCII)
-_UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+_SPAN = re.compile(r"(\d{1,6})(s|m|h|d)", re.ASCII)
+_UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 
 
 def span(text: str) -> timedelta:
-    """Read `30m`, `12h`, `90d`, for argparse."""
+    """Read `45s`, `30m`, `12h`, `90d`, for argparse."""
     found = _SPAN.fullmatch(text)
     if found is None or int(found[1]) == 0:
-        raise argparse.ArgumentTypeError("a time has to be like 30m, 12h or 90d")
+        raise argparse.ArgumentTypeError("a time has to be like 45s, 30m, 12h or 90d")
     return int(found[1]) * _UNITS[found[2]]
 
 

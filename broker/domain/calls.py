@@ -19,7 +19,8 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     requester wherever self-approval is judged. `client` is what the software says of itself:
     shown, never trusted, and no part of `principal`. `servers` limits the credential; None is all.
     `surface` is the chat, IDE or bot that the call comes through, and `conversation` where in it: both as the credential
-    vouches for them, never as the agent says.
+    vouches for them, never as the agent says. `hold` is how many seconds its calls are held for people, as the operator set it
+    for the credential; 0 leaves it to what its client is known to wait.
     """
 
     agent: str = ""
@@ -32,6 +33,7 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     servers: tuple[str, ...] | None = None
     surface: str = ""
     conversation: str = ""
+    hold: float = 0.0
 
     @property
     def principal(self) -> str:

@@ -143,7 +143,8 @@ class Calls:
         return Hold(visit.exchange, request, voice, manner, joined=joined, call=call, let_go=let_go)
 
     def _patience(self, visit: Visit) -> float:
-        return hold_of(_client(visit)[0], progress=visit.message.meta.get("progressToken") is not None, usual=self._hold)
+        progress = visit.message.meta.get("progressToken") is not None
+        return visit.caller.hold or hold_of(_client(visit)[0], progress=progress, usual=self._hold)
 
     def _briefly(self, visit: Visit, request: ApprovalRequest, *, joined: bool) -> Hold:
         """Hold a client that takes tasks for a moment: what ends sooner needs no task."""
@@ -175,7 +176,8 @@ class Calls:
         if request.call.server != visit.server.name:
             raise UnknownRequest(wanted)
         let_go = self._one_wait(visit.caller.principal)
-        return self._held(visit, request, joined=False, within=min(max(within, 0.0), LONGEST_WAIT), let_go=let_go)
+        within = min(max(within, 0.0), LONGEST_WAIT, self._patience(visit))
+        return self._held(visit, request, joined=False, within=within, let_go=let_go)
 
     def _one_wait(self, principal: str) -> Callable[[], None]:
         """Take one of the caller's waits, and return what gives it back. Raises `TooMany`."""

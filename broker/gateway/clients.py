@@ -6,6 +6,8 @@ their sources and users report, with some seconds to spare; only a stream with p
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 
@@ -16,29 +18,34 @@ class Patience(msgspec.Struct, frozen=True):
     with_progress: float
 
 
-# By the beginning of the name, in lower case: some add a server's name or a release channel.
+# By the beginning of the name, in lower case and with hyphens: some add a server's name or a release channel.
 KNOWN = {
     # Idle for 300 s ends a call over HTTP; each progress begins that anew.
     "claude-code": Patience(240.0, 600.0),
     # The connectors of claude.ai and Claude Desktop: 60 s have been seen, and progress does not help.
     "claude-ai": Patience(50.0, 50.0),
     # No timer of its own; streams have been cut after 5 minutes.
-    "visual studio code": Patience(240.0, 240.0),
+    "visual-studio-code": Patience(240.0, 240.0),
     # Undocumented: 60 s are reported.
     "cursor": Patience(50.0, 50.0),
     # `tool_timeout_sec` is 60 unless it is set.
     "codex-mcp-client": Patience(50.0, 50.0),
     # 10 minutes, and 60 s in some releases.
-    "gemini-cli-mcp-client": Patience(50.0, 50.0),
+    "gemini-cli": Patience(50.0, 50.0),
 }
-# The Agents SDK of OpenAI (5 s) and LangChain's adapters (no timer) can't be told apart: both give the name of the SDK that
-# they use, `mcp`, as every client that is made with it. They get what the operator set.
+# The name of the Python SDK, which clients made with it give as their own unless they are told another: OpenAI's Agents SDK,
+# whose timer is 5 s, and LangChain's adapters, which have none, can't be told apart. The impatient one sets the pace; who waits
+# longer says so for its token (`broker agents add --hold`).
+SHARED = "mcp"
+SAFE = Patience(4.0, 4.0)
 
 
 def hold_of(client: str, *, progress: bool, usual: float) -> float:
     """Return for how many seconds a call of `client` is held; `usual` for clients that are not known."""
-    name = client.casefold()
+    name = re.sub(r"[ _]+", "-", client.casefold())
     patience = next((known for beginning, known in KNOWN.items() if name.startswith(beginning)), None)
+    if name == SHARED:
+        patience = Patience(min(SAFE.quiet, usual), min(SAFE.with_progress, usual))
     if patience is None:
         return usual
     return patience.with_progress if progress else patience.quiet

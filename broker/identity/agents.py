@@ -20,7 +20,7 @@ class AgentToken(msgspec.Struct, frozen=True, omit_defaults=True):
     """What one token stands for. `servers` None: every server that the policy lets it use.
 
     `owner` is the person to whom the agent belongs; `user` the one for whom it always acts, where that is fixed;
-    `surface` the chat, IDE or bot that it is part of.
+    `surface` the chat, IDE or bot that it is part of; `hold` the seconds that its calls are held, 0 as its client waits.
     """
 
     agent: str
@@ -31,10 +31,12 @@ class AgentToken(msgspec.Struct, frozen=True, omit_defaults=True):
     user: str = ""
     groups: tuple[str, ...] = ()
     surface: str = ""
+    hold: float = 0.0
 
     def caller(self) -> Caller:
         return Caller(
-            agent=self.agent, user=self.user, groups=self.groups, owner=self.owner, servers=self.servers, surface=self.surface
+            agent=self.agent, user=self.user, groups=self.groups, owner=self.owner, servers=self.servers, surface=self.surface,
+            hold=self.hold,
         )  # fmt: skip
 
 
@@ -65,13 +67,13 @@ class AgentTokens:
         self._monotonic = monotonic
         self._known: dict[str, _Remembered] = {}
 
-    async def add(
+    async def add(  # noqa: PLR0913 - all that a token may stand for, by name
         self, agent: str, *, owner: str, lasts: timedelta, servers: tuple[str, ...] | None = None, user: str = "",
-        groups: tuple[str, ...] = (), surface: str = "",
+        groups: tuple[str, ...] = (), surface: str = "", hold: timedelta = timedelta(),
     ) -> str:  # fmt: skip
         """Make a token and return its secret: the only time that it can be read."""
         secret, now = new_secret(Kind.AGENT), self._clock()
-        token = AgentToken(agent, owner, now, now + lasts, servers, user, groups, surface)
+        token = AgentToken(agent, owner, now, now + lasts, servers, user, groups, surface, hold.total_seconds())
         await self._credentials.put(Kind.AGENT, hash_of(secret), _encode(token), holder=agent, ttl=lasts)
         return secret
 

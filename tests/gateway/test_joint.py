@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import Implementation
 
 from broker.gateway import joint_lists
 from broker.gateway.envelope import parsed
@@ -21,6 +22,7 @@ from tests.fakes.scripted import Reply, Seen, Upstream, answer, said
 from tests.gateway.rig import Policies, Rig
 from tests.gateway.wire import begun, call, legacy, modern, post, request
 
+ME = Implementation(name="a-client-of-its-own", version="1")
 META = "approval-broker/"
 TASKS = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {"io.modelcontextprotocol/tasks": {}}}}
 
@@ -213,7 +215,7 @@ async def test_the_sdks_client_lists_and_calls(store: Store, policies: Policies,
     async with (
         Rig(store, policies).running() as rig,
         httpx2.AsyncClient(headers={"authorization": "Bearer alice"}, timeout=20) as http,
-        Client(streamable_http_client(rig.all, http_client=http), mode=mode) as client,
+        Client(streamable_http_client(rig.all, http_client=http), mode=mode, client_info=ME) as client,
     ):
         names = [tool.name for tool in (await client.list_tools()).tools]
         assert [name for name in names if "__" not in name] == ["approval_wait"]

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp_types import Implementation
 
 from broker.domain.reviews import Verdict
 from broker.gateway.voices import Pace
@@ -17,11 +18,12 @@ from tests.fakes.ledger_server import Ledger
 from tests.gateway.rig import Rig
 from tests.gateway.wire import call, events, post
 
+ME = Implementation(name="a-client-of-its-own", version="1")
 MODES = ("auto", "legacy")
 
 
 def client(rig: Rig, http: httpx2.AsyncClient, mode: Any = "auto", server: str = "ledger") -> Client:
-    return Client(streamable_http_client(rig.mcp(server), http_client=http), mode=mode)
+    return Client(streamable_http_client(rig.mcp(server), http_client=http), mode=mode, client_info=ME)
 
 
 def told(result: Any) -> str:

@@ -99,7 +99,7 @@ async def test_an_agent_has_no_way_to_decide(scripted: Rig, upstream: Upstream, 
     assert told == ["echo", "park_me", "approval_wait"]
     for tool in ("approval_approve", "approve", "desk.review", "approval_wait/approve"):
         await post(http, url, call(tool, {"request_id": request_id, "verdict": "approve"}))
-    for path in ("approve", "requests", f"requests/{request_id}/approve", "scripted/approve", ""):
+    for path in ("approve", "requests", f"requests/{request_id}/approve", "scripted/approve"):
         assert (await http.post(f"{scripted.url}/mcp/{path}", json=call())).status_code == 404
     assert [request.id for request in await scripted.asked()] == [request_id]
     assert [seen.message and seen.message["params"]["name"] for seen in upstream.of("tools/call")] == []

@@ -136,10 +136,11 @@ async def test_the_allowed_road_asks_the_store_once_for_many_calls(credentials: 
     assert road.asked == 1
 
 
-async def test_an_agents_surface_is_that_of_its_token(credentials: HashedCredentials, clock: Clock) -> None:
+async def test_an_agents_surface_is_that_of_its_token_and_so_is_its_hold(credentials: HashedCredentials, clock: Clock) -> None:
     tokens = AgentTokens(credentials, clock=clock)
-    secret = await tokens.add("bot", owner="dana@example.com", lasts=DAY, surface="webapp")
+    secret = await tokens.add("bot", owner="dana@example.com", lasts=DAY, surface="webapp", hold=timedelta(seconds=30))
     plain = await tokens.add("bot", owner="dana@example.com", lasts=DAY)
     through, without = [await tokens.authenticate(f"Bearer {one}") for one in (secret, plain)]
     assert (through.surface, without.surface) == ("webapp", "")
+    assert (through.hold, without.hold) == (30.0, 0.0)
     assert through.principal != without.principal

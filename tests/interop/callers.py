@@ -21,18 +21,19 @@ HERE = Path(__file__).resolve().parent
 
 
 class Kind(NamedTuple):
-    """`program` is the folder or mode; `timer` what a user gets without configuring anything (None: no limit), in seconds."""
+    """`timer` is what a user gets without configuring anything (None: no limit), in seconds. `shared`: its name is the SDK's."""
 
     name: str
     timer: float | None
     options: dict[str, Any]
+    shared: bool = True
 
 
 KINDS = (
     Kind("python-auto", None, {"mode": "auto"}),
     Kind("python-legacy", None, {"mode": "legacy"}),
-    Kind("typescript", 60, {}),
-    Kind("typescript-progress", 60, {"progress": True}),
+    Kind("typescript", 60, {}, shared=False),
+    Kind("typescript-progress", 60, {"progress": True}, shared=False),
     Kind("langchain", 300, {}),
     Kind("openai-agents", 5, {}),
 )

@@ -40,6 +40,8 @@ rules:
   - {id: reading, match: {server: ledger, tool: balance}, effect: allow}
   - {id: moving, title: "Move {args.amount} to {args.to}", match: {server: ledger, tool: transfer}, effect: require_approval}
 """
+# Clients of the SDK are held for less, unless their token says otherwise: people of a busy machine take longer.
+HOLD = timedelta(seconds=20)
 READY = 60.0
 
 
@@ -124,8 +126,8 @@ class Place:
 
     # -- credentials, as `broker agents add` and `broker people token` make them, without a process for each -----------
 
-    def agent(self, name: str = "agent", *, servers: tuple[str, ...] | None = None) -> str:
-        return asyncio.run(self._agent(name, servers))
+    def agent(self, name: str = "agent", *, servers: tuple[str, ...] | None = None, hold: timedelta = HOLD) -> str:
+        return asyncio.run(self._agent(name, servers, hold))
 
     def person(self, name: str) -> str:
         return asyncio.run(self._person(name))
@@ -135,10 +137,10 @@ class Place:
         async with store_of(Settings(**self.settings)) as store:
             return await store.audit.read(0, 10_000)
 
-    async def _agent(self, name: str, servers: tuple[str, ...] | None) -> str:
+    async def _agent(self, name: str, servers: tuple[str, ...] | None, hold: timedelta) -> str:
         async with store_of(Settings(**self.settings)) as store:
             tokens = AgentTokens(store.credentials, clock=_clock)
-            return await tokens.add(name, owner=OWNER, lasts=timedelta(days=1), servers=servers)
+            return await tokens.add(name, owner=OWNER, lasts=timedelta(days=1), servers=servers, hold=hold)
 
     async def _person(self, name: str) -> str:
         async with store_of(Settings(**self.settings)) as store:

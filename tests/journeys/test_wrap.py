@@ -16,12 +16,14 @@ import httpx2
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
+from mcp_types import Implementation
 
 from broker.demo.attendant import Page
 from tests.cli.test_servers import SERVER
 from tests.fakes.stdio_bench import ROOT, text_of
 from tests.interop.npm_servers import filesystem
 
+ME = Implementation(name="a-client-of-its-own", version="1")
 _PAGE = re.compile(r"decide at (http://\S+)/sign-in/(\S+)")
 
 
@@ -80,7 +82,7 @@ async def wrapped(home: Path, mode: str, *command: str) -> AsyncIterator[Wrapped
     arguments = ["-m", "broker", "wrap", "--no-browser", "--home", str(home / "h"), "--name", "files", "--", *command]
     parameters = StdioServerParameters(command=sys.executable, args=arguments, cwd=ROOT)
     with said.open("w") as errors:
-        async with Client(stdio_client(parameters, errlog=errors), mode=mode) as client:
+        async with Client(stdio_client(parameters, errlog=errors), mode=mode, client_info=ME) as client:
             yield Wrapped(client, said)
 
 
