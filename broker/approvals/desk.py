@@ -23,8 +23,10 @@ from broker.domain.reviews import Comment, Confirmation, Review, Verdict
 from broker.domain.rounds import answered, continued, given_up
 from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest, WrongMove
 
-# A wake-up that got lost costs at most this many seconds: the record is read again.
+# A wake-up that got lost costs at most this many seconds: the record is read again. The first time sooner, since it may have
+# changed between its reading and the watch.
 RECONCILE = 30.0
+FIRST_LOOK = 0.5
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -41,7 +43,7 @@ class Attendance:
         self._requests = requests
         self._watch = watch
         self._request = request
-        self._read_at = anyio.current_time()
+        self._look_at = anyio.current_time() + FIRST_LOOK
 
     async def outcome(self, within: float) -> Outcome:
         """Wait up to `within` seconds for the end; StillPending when it has not come."""
@@ -50,10 +52,10 @@ class Attendance:
             left = deadline - anyio.current_time()
             if left <= 0:
                 return outcome_of(self._request, None)
-            woken = await self._watch.wait(min(left, RECONCILE))
-            if woken or anyio.current_time() - self._read_at >= RECONCILE:
+            woken = await self._watch.wait(min(left, max(0.0, self._look_at - anyio.current_time())))
+            if woken or anyio.current_time() >= self._look_at:
                 self._request = await self._requests.get(self._request.id)
-                self._read_at = anyio.current_time()
+                self._look_at = anyio.current_time() + RECONCILE
         return outcome_of(self._request, await self._requests.answer(self._request.id))
 
 

@@ -39,6 +39,7 @@ from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
 from broker.gateway.streams import Sessions, listened
+from broker.gateway.subscriptions import Subscriptions
 from broker.gateway.tasks import Tasks
 from broker.gateway.visits import Visit
 from broker.gateway.voices import USUAL_PACE, Pace
@@ -78,6 +79,7 @@ class Gateway:
         self._lasting: set[Exchange] = set()
         rounds = Rounds(desk, judge, self._seals, clock, kept, broker)
         self._tasks = Tasks(self._attendances, clock, kept, rounds)
+        self._subscriptions = Subscriptions(self._passing, self._tasks)
         self._confirming = Confirming(desk, self._seals, clock, page=page, mask_key=key)
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
@@ -198,7 +200,7 @@ class Gateway:
             await self._tasks.answer(visit)
         elif method == "subscriptions/listen":
             with self._lasts(visit.exchange):
-                await self._passing.post(visit, visit.headers(), patient=True)
+                await self._subscriptions.listen(visit)
         else:
             await self._passing.post(visit, visit.headers(), edit=self._edit(visit), client=client)
         return None

@@ -67,20 +67,39 @@ class Tasks:
 
     async def _answered(self, visit: Visit) -> tuple[Result, RequestId | None]:
         """Return the result, and the request whose end its agent knows once it was written."""
-        stand = await self._stood(visit, await self._fetched(visit))
+        stand = await self._stood(visit, await self._fetched(visit, visit.message.params.get("taskId")))
         match visit.message.method:
             case "tasks/get":
                 stand = await self._continued(visit, stand)
-                return {"resultType": "complete", **self._task(stand)}, stand.ended
+                return {"resultType": "complete", **self.shown(stand)}, stand.ended
             case "tasks/cancel":
                 return _ACKNOWLEDGED, await self._withdrawn(visit, stand)
             case _:
                 return _ACKNOWLEDGED, await self._updated(visit, stand)
 
-    async def _fetched(self, visit: Visit) -> ApprovalRequest:
-        task = visit.message.params.get("taskId")
+    # -- for subscriptions --------------------------------------------------------------------------------
+
+    async def looked(self, visit: Visit, task: str) -> Stand:
+        """Return how far a task has come, as `tasks/get` would. Raises `Malformed` where there is none for this caller."""
+        return await self._continued(visit, await self._stood(visit, await self._fetched(visit, task)))
+
+    def shown(self, stand: Stand) -> Result:
+        """Return the whole task, without a `resultType`."""
+        return _task(stand, self._clock(), self._kept)
+
+    async def moved(self, stand: Stand, within: float) -> None:
+        """Return once people have decided and the call has ended, or after `within` seconds. Raises `StoreUnavailable`."""
+        with self._desk.attend(stand.latest) as attending:
+            await attending.outcome(within)
+
+    async def delivered(self, request_id: RequestId) -> None:
+        await self._attendances.note_delivery(request_id)
+
+    # -- one task -----------------------------------------------------------------------------------------
+
+    async def _fetched(self, visit: Visit, task: Any) -> ApprovalRequest:
         if not visit.tasks:
-            raise Malformed(f"`{TASKS}` has to be declared for this", rpc=MISSING_CAPABILITY, data=_NEEDED)
+            raise task_needed()
         if not isinstance(task, str):
             raise Malformed("`taskId` has to be a string", rpc=INVALID_PARAMS)
         try:
@@ -130,9 +149,6 @@ class Tasks:
         except AlreadyResolved:
             return None
 
-    def _task(self, stand: Stand) -> Result:
-        return _task(stand, self._clock(), self._kept)
-
 
 _ACKNOWLEDGED: Result = {"resultType": "complete"}
 
@@ -174,6 +190,11 @@ def _moved_at(request: ApprovalRequest) -> datetime:
 def _kept_until(request: ApprovalRequest, kept: timedelta) -> datetime:
     last = max(request.expires_at, request.release_by or request.expires_at)
     return (request.ended_at or last) + kept
+
+
+def task_needed(**fields: Any) -> Malformed:
+    """The answer to who asks for tasks and does not take them."""
+    return Malformed(f"`{TASKS}` has to be declared for this", rpc=MISSING_CAPABILITY, data=_NEEDED, **fields)
 
 
 def _unknown() -> Malformed:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from broker.domain.calls import Caller
@@ -159,3 +160,13 @@ rules:
     effect: require_approval
     approval: {all_of: [{group: finance, count: 2}], timeout: 15m}
 """
+
+
+async def test_a_move_between_reading_and_waiting_is_noticed_soon(counter: Counter) -> None:
+    request = await counter.parked(40)
+    await counter.desk.review(request.id, Reviewer("dana@example.com", "web"), Verdict.REJECT, digest=request.digest, reason="no")
+    with counter.desk.attend(request) as attending:
+        await anyio.lowlevel.checkpoint()  # whatever was told before this is not told again
+        with anyio.fail_after(5):
+            outcome = await attending.outcome(20)
+    assert isinstance(outcome, Refused) and outcome.code is Code.REJECTED
