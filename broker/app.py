@@ -221,7 +221,7 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
     store = ground.store
     sealer = Sealer(
         store.audit, store.seals, store.leases, Segments(ground.data / "audit"), ground.key, broker=ground.broker,
-        clock=now,
+        clock=now, keep=ground.settings.keep_events,
     )  # fmt: skip
     janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
     for room in (

@@ -108,6 +108,9 @@ class Settings(BaseSettings):
     lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
     keep_answers: Duration = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
     keep_requests: Duration = Field(timedelta(days=30), description="how long ended requests are kept")
+    keep_events: Duration = Field(
+        timedelta(days=90), description="how long sealed audit events are kept in the store; the segment files keep them all"
+    )
     upstream_timeout: Duration = Field(timedelta(minutes=5), description="how long an upstream may be silent")
     connect_timeout: Duration = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
     body_limit: int = Field(1 << 20, description="largest request body, bytes")

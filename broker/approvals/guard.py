@@ -30,6 +30,7 @@ from broker.policy.outlook import outlook
 _CONTINUES = frozenset((ANSWERS, STATE, "task"))
 
 
+_UNSEEN = SeenTool(known=False, definition=None)
 Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
 
 
@@ -111,11 +112,11 @@ class Guard:
             case Allow():
                 await tally.settle(ALLOWED)
                 self._recording(call, seen, sums, decision)
-                return self._admitted(call, decision, origin)
+                return self._admitted(call, decision, seen, origin)
             case Deny():
                 await tally.settle(NOTHING)
                 self._recording(call, seen, sums, decision)
-                return await self._refused(call, decision, origin)
+                return await self._refused(call, decision, origin, seen)
             case RequireApproval():
                 answer = await self._parked(call, decision, seen, origin)
                 await tally.settle(ASKED if isinstance(answer, Parked) and not answer.joined else NOTHING)
@@ -139,13 +140,13 @@ class Guard:
 
     # -- the three answers --------------------------------------------------------------------------------
 
-    def _admitted(self, call: ToolCall, decision: Allow, origin: Origin) -> Admitted:
-        event = self._decided(call, decision, origin)
+    def _admitted(self, call: ToolCall, decision: Allow, seen: SeenTool, origin: Origin) -> Admitted:
+        event = self._decided(call, decision, seen, origin)
         writing = asyncio.ensure_future(self._recorded(event))
         return Admitted(event.digest, lambda: asyncio.shield(writing))
 
-    async def _refused(self, call: ToolCall, decision: Deny, origin: Origin) -> Refused:
-        await self._recorded(self._decided(call, decision, origin))
+    async def _refused(self, call: ToolCall, decision: Deny, origin: Origin, seen: SeenTool = _UNSEEN) -> Refused:
+        await self._recorded(self._decided(call, decision, seen, origin))
         why = decision.reasons[0].text if decision.reasons else "no rule allows it"
         return Refused(Code.DENIED, why, decision.reasons)
 
@@ -166,7 +167,7 @@ class Guard:
 
     # -- the audit ---------------------------------------------------------------------------------------
 
-    def _decided(self, call: ToolCall, decision: Decision, origin: Origin) -> CallDecided:
+    def _decided(self, call: ToolCall, decision: Decision, seen: SeenTool, origin: Origin) -> CallDecided:
         return CallDecided(
             at=self._clock(),
             broker=self._broker,
@@ -177,6 +178,7 @@ class Guard:
             digest=call.digest(),
             effect=decision.effect.value,
             policy=decision.policy,
+            definition=_definition(seen),
             rules=decision.rules,
             errors=tuple(error.rule for error in decision.errors),
             shadow=decision.shadow,
@@ -188,6 +190,14 @@ class Guard:
             await self._audit.append(event)
         except StoreUnavailable:
             await self._audit.spool(event)
+
+
+def _definition(seen: SeenTool) -> str:
+    """The digest of the tool's definition; one that has none is not known, and is never allowed."""
+    try:
+        return seen.digest
+    except Malformed:
+        return ""
 
 
 def _check_new(call: ToolCall, *, continues: bool) -> None:

@@ -40,14 +40,12 @@ class Batch(msgspec.Struct, frozen=True):
     entries: tuple[msgspec.Raw, ...]
 
 
-def linked(before: str, number: int, entry: bytes) -> str:
-    """Return the hash of an entry: SHA-256 over the hash before it, its number (8 bytes) and its bytes."""
-    return hashlib.sha256(bytes.fromhex(before) + number.to_bytes(8, "big") + entry).hexdigest()
-
-
-def head_of(before: str, first: int, entries: Iterable[bytes]) -> str:
-    """Return the hash at the end of a run of entries that starts with number `first`."""
-    head = bytes.fromhex(before)
+def links_of(before: str, first: int, entries: Iterable[bytes]) -> list[bytes]:
+    """Return the hash of each entry of a run that starts with number `first`: SHA-256 over the hash before it, its number
+    (8 bytes) and its bytes.
+    """
+    link, links = bytes.fromhex(before), list[bytes]()
     for number, entry in enumerate(entries, first):
-        head = hashlib.sha256(head + number.to_bytes(8, "big") + entry).digest()
-    return head.hex()
+        link = hashlib.sha256(link + number.to_bytes(8, "big") + entry).digest()
+        links.append(link)
+    return links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -35,7 +36,7 @@ def cef_line(entry: Entry) -> str:
         for part in ("CEF:0", "approval-broker", "approval-broker", __version__, kind, kind, str(_SEVERITY.get(kind, 3)))
     )
     flat = {"externalId": told.pop("number"), "rt": _millis(entry.event.at), **dict(_flat(told))}
-    return head + "|" + " ".join(f"{name}={_cef_value(value)}" for name, value in flat.items())
+    return head + "|" + " ".join(f"{_cef_key(name)}={_cef_value(value)}" for name, value in flat.items())
 
 
 def otel_record(entry: Entry) -> str:
@@ -48,6 +49,7 @@ def otel_record(entry: Entry) -> str:
         "severityText": "INFO",
         "eventName": f"approval_broker.{kind}",
         "body": {"stringValue": kind},
+        **({"traceId": entry.event.trace} if len(entry.event.trace) == 32 else {}),
         "attributes": [{"key": key, "value": {"stringValue": str(value)}} for key, value in _flat(told)],
     }
     resource = {"attributes": [{"key": "service.name", "value": {"stringValue": "approval-broker"}}]}
@@ -67,7 +69,7 @@ def _flat(told: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in told.items():
         if isinstance(value, dict):
             yield from _flat(value, f"{before}{name}.")
-        elif isinstance(value, list):
+        elif isinstance(value, list | tuple):
             yield before + name, ",".join(str(one) for one in value)
         else:
             yield before + name, value
@@ -75,6 +77,11 @@ def _flat(told: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
 
 def _cef_head(text: str) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("\r", " ")
+
+
+def _cef_key(name: str) -> str:
+    """Keys have no escapes: what could end one is replaced."""
+    return re.sub(r"[^A-Za-z0-9_.]", "_", name)
 
 
 def _cef_value(value: Any) -> str:

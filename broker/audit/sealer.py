@@ -11,7 +11,7 @@ import anyio.to_thread
 import msgspec
 import structlog
 
-from broker.audit.chain import GENESIS, Batch, Seal, head_of
+from broker.audit.chain import GENESIS, Batch, Seal, links_of
 from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
@@ -22,14 +22,21 @@ log = structlog.get_logger()
 EVERY = 1.0
 BATCH = 5_000
 LEASE = timedelta(seconds=5)
+TIDY = 60.0
 
+
+class _Event(msgspec.Struct, frozen=True):
+    at: datetime
+
+
+_at = msgspec.json.Decoder(_Event).decode
 _decode = msgspec.json.Decoder(Seal).decode
 
 
 class Sealer:
     """Writes the file first and moves the head in the store after: a crash in between seals the same events once more."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - where store, files and key meet
         self,
         log: RawLog,
         head: SealHead,
@@ -39,7 +46,10 @@ class Sealer:
         *,
         broker: str,
         clock: Callable[[], datetime],
+        keep: timedelta = timedelta.max,
     ) -> None:
+        """`keep` is how long sealed events stay in the store; what is not sealed stays there for ever."""
+        self._keep = keep
         self._log = log
         self._head = head
         self._lease = lease
@@ -51,7 +61,7 @@ class Sealer:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         chore = Chore("sealer", self._drained, EVERY)
-        async with repeating(chore):
+        async with repeating(chore, Chore("sealer.tidy", self.tidy, TIDY)):
             yield
         with anyio.move_on_after(2, shield=True):
             await chore.round()
@@ -76,13 +86,24 @@ class Sealer:
         await self._head.advance(before, msgspec.json.encode(batch.seal))
         return len(entries)
 
+    async def tidy(self) -> None:
+        """Drop what is sealed, written down and older than retention says. Numbers go on from the last."""
+        head = await self._head.head()
+        sealed, full = _decode(head).last if head else 0, True
+        while full:
+            found = await self._log.raw(0, BATCH)
+            old = [number for number, event in found if number <= sealed and self._clock() - _at(event).at > self._keep]
+            full = len(old) == BATCH
+            if old:
+                await self._log.trim(old[-1])
+
     def _sealed(self, first: int, before: str, entries: list[bytes]) -> Batch:
         seal = Seal(
             shard=0,
             first=first,
             last=first + len(entries) - 1,
             before=before,
-            head=head_of(before, first, entries),
+            head=links_of(before, first, entries)[-1].hex(),
             at=self._clock(),
             key=self._key.name,
         )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 import msgspec
 
-from broker.audit.chain import Batch
+from broker.audit.chain import Batch, Seal
 from broker.errors import ConfigInvalid
 
 # A segment is closed at this size, so that old ones can be moved to where nobody writes.
 ROLL_AT = 64 << 20
 
+
+class _Head(msgspec.Struct, frozen=True):
+    seal: Seal
+
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Batch).decode
+_head_of = msgspec.json.Decoder(_Head).decode
 
 
 class Segments:
@@ -41,25 +49,53 @@ class Segments:
         return self._open
 
 
-class Line(msgspec.Struct, frozen=True):
-    """One line as found: `batch` is None when it can't be read."""
+class Place(msgspec.Struct, frozen=True, order=True):
+    """One line of a segment file: the events that it says it seals, and where it stands. `last` 0: it can't be read."""
 
+    first: int
+    last: int
     file: str
     number: int
-    batch: Batch | None
+    offset: int
+
+    @property
+    def where(self) -> str:
+        return f"{self.file}:{self.number}"
 
 
-def lines(folder: Path) -> Iterator[list[Line]]:
-    """Yield the lines of each segment file, files in the order of their first event. Raises `ConfigInvalid` without any."""
+def places(folder: Path) -> list[Place]:
+    """Return the lines of all segment files, each file's in its order. Raises `ConfigInvalid` without any file.
+
+    A line that can't be read counts as the one after the line before it.
+    """
     files = sorted(folder.glob("audit-*.jsonl"))
     if not files:
         raise ConfigInvalid(f"there is no segment file in {folder}")
-    for file in files:
-        yield [_line(file.name, number, raw) for number, raw in enumerate(file.read_bytes().splitlines(), 1)]
+    return [place for file in files for place in _places(file)]
 
 
-def _line(file: str, number: int, raw: bytes) -> Line:
-    try:
-        return Line(file, number, _decode(raw))
-    except msgspec.MsgspecError:
-        return Line(file, number, None)
+def batches(folder: Path, order: Sequence[Place]) -> Iterator[tuple[Place, Batch | None]]:
+    """Yield what stands at each place; None for what can't be read."""
+    with ExitStack() as opened:
+        files: dict[str, IO[bytes]] = {}
+        for place in order:
+            if place.file not in files:
+                files[place.file] = opened.enter_context((folder / place.file).open("rb"))
+            files[place.file].seek(place.offset)
+            try:
+                yield place, _decode(files[place.file].readline())
+            except msgspec.MsgspecError:
+                yield place, None
+
+
+def _places(path: Path) -> Iterator[Place]:
+    offset, after = 0, 1
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                seal = _head_of(line).seal
+                place = Place(seal.first, seal.last, path.name, number, offset)
+            except msgspec.MsgspecError:
+                place = Place(after, 0, path.name, number, offset)
+            yield place
+            offset, after = offset + len(line), place.last + 1 if place.last else after

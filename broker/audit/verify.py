@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
-from broker.audit.chain import GENESIS, Batch, Seal, head_of
+from broker.audit.chain import GENESIS, Batch, Seal, links_of
 from broker.audit.keys import PublicKeys
 from broker.audit.ports import RawLog
-from broker.audit.segments import Line, lines
+from broker.audit.segments import Place, batches, places
 
 PAGE = 5_000
+_LINK = 32
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -33,53 +35,71 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 class _Walk:
-    """One pass over the files: `heads` keeps each seal's end, so that files of several sealers can overlap."""
+    """One pass over the batches, in the order of their events. The hash of each event is kept, so that batches can overlap:
+    a crash seals the same events twice, and only the same.
+    """
 
     def __init__(self, keys: PublicKeys) -> None:
         self._keys = keys
-        self.heads: dict[int, str] = {0: GENESIS}
-        self.last = 0
+        self._links = bytearray()
         self.seals = 0
 
-    def take(self, line: Line) -> Fault | None:
-        where = f"{line.file}:{line.number}"
-        if line.batch is None:
-            return Fault(self.last + 1, where, "the line can't be read")
-        wrong = self._wrong(line.batch)
+    @property
+    def last(self) -> int:
+        return len(self._links) // _LINK
+
+    def link(self, number: int) -> bytes:
+        """The hash of an event, of number 0 what the chain begins with."""
+        return bytes(self._links[(number - 1) * _LINK : number * _LINK]) if number else bytes.fromhex(GENESIS)
+
+    def take(self, place: Place, batch: Batch | None) -> Fault | None:
+        if batch is None:
+            return Fault(place.first, place.where, "the line can't be read")
+        if batch.seal.first > self.last + 1:
+            told = f"events {self.last + 1} to {batch.seal.first - 1} are missing"
+            return Fault(self.last + 1, place.where, told)
+        wrong = self._wrong(batch.seal, len(batch.entries))
         if wrong:
-            return Fault(line.batch.seal.first, where, wrong)
-        seal = line.batch.seal
-        self.heads[seal.last] = seal.head
-        self.last = max(self.last, seal.last)
+            return Fault(place.first, place.where, wrong)
+        links = links_of(batch.seal.before, batch.seal.first, (bytes(entry) for entry in batch.entries))
+        if links[-1].hex() != batch.seal.head:
+            return Fault(place.first, place.where, "an entry was changed")
+        return self._joined(place, links)
+
+    def _wrong(self, seal: Seal, entries: int) -> str:
+        if not self._keys.holds(seal.key, seal.statement(), seal.signature):
+            return "the seal's signature does not hold"
+        if not 0 < entries == seal.last - seal.first + 1:
+            return "entries were inserted or deleted"
+        if self.link(seal.first - 1).hex() != seal.before:
+            return "the seal does not continue the chain before it"
+        return ""
+
+    def _joined(self, place: Place, links: Sequence[bytes]) -> Fault | None:
+        for number, link in enumerate(links, place.first):
+            if number > self.last:
+                self._links += link
+            elif self.link(number) != link:
+                return Fault(number, place.where, "the event was sealed twice, and differs: the store was put back in between")
         self.seals += 1
         return None
 
-    def _wrong(self, batch: Batch) -> str:
-        seal = batch.seal
-        if not self._keys.holds(seal.key, seal.statement(), seal.signature):
-            return "the seal's signature does not hold"
-        if seal.first - 1 not in self.heads:
-            return f"events {self.last + 1} to {seal.first - 1} are missing, or out of order"
-        if self.heads[seal.first - 1] != seal.before:
-            return "the seal does not continue the chain before it"
-        if len(batch.entries) != seal.last - seal.first + 1:
-            return "entries were inserted or deleted"
-        if head_of(seal.before, seal.first, (bytes(entry) for entry in batch.entries)) != seal.head:
-            return "an entry was changed"
-        if self.heads.get(seal.last, seal.head) != seal.head:
-            return "two sealers disagree about the same events"
-        return ""
-
 
 def verify_files(folder: Path, keys: PublicKeys) -> Verified:
-    """Check all segment files of a folder. Raises `ConfigInvalid` when there is none."""
-    walk = _Walk(keys)
-    for segment in lines(folder):
-        for line in segment:
-            fault = walk.take(line)
-            if fault:
-                return Verified(walk.last, walk.seals, walk.heads[walk.last], fault)
-    return Verified(walk.last, walk.seals, walk.heads[walk.last])
+    """Check all segment files of a folder, of however many sealers. Raises `ConfigInvalid` when there is none."""
+    found, walk = places(folder), _Walk(keys)
+    fault = next((fault for place, batch in batches(folder, sorted(found)) if (fault := walk.take(place, batch))), None)
+    moved = _out_of_order(found)
+    if moved is not None and (fault is None or moved.number < fault.number):
+        fault = moved
+    return Verified(walk.last, walk.seals, walk.link(walk.last).hex(), fault)
+
+
+def _out_of_order(found: Sequence[Place]) -> Fault | None:
+    """A sealer only goes forward: in its own file no line stands before an earlier one."""
+    wrong = (one for one, after in pairwise(found) if one.file == after.file and after.first < one.first)
+    place = min(wrong, default=None)
+    return Fault(place.first, place.where, "the lines were put in another order") if place else None
 
 
 async def verify_store(folder: Path, log: RawLog, head: bytes | None, verified: Verified) -> Fault | None:
@@ -95,16 +115,14 @@ async def verify_store(folder: Path, log: RawLog, head: bytes | None, verified: 
         return Fault(
             last + 1, "store", f"the store ends at {last}, the files at {verified.last}: its tail is lost, or it is older"
         )
-    return await _compare(_sealed_entries(folder), log, verified.last)
+    return await _compare(_Sealed(folder), log, verified.last)
 
 
-async def _compare(sealed: Iterable[tuple[int, bytes]], log: RawLog, last: int) -> Fault | None:
+async def _compare(sealed: _Sealed, log: RawLog, last: int) -> Fault | None:
     page = await log.raw(0, PAGE)
-    begin = page[0][0] if page else last + 1
-    expected = begin
-    held = {number: entry for number, entry in sealed if number >= begin}
+    expected = page[0][0] if page else last + 1
     while page:
-        fault = _page_fault(page, held, expected)
+        fault = _page_fault(page, sealed, expected)
         if fault:
             return fault
         expected = page[-1][0] + 1
@@ -112,19 +130,34 @@ async def _compare(sealed: Iterable[tuple[int, bytes]], log: RawLog, last: int) 
     return None if expected > last else Fault(expected, "store", "the event is missing")
 
 
-def _page_fault(page: Sequence[tuple[int, bytes]], held: dict[int, bytes], expected: int) -> Fault | None:
+def _page_fault(page: Sequence[tuple[int, bytes]], sealed: _Sealed, expected: int) -> Fault | None:
     for number, entry in page:
         if number != expected:
             return Fault(expected, "store", "the event is missing, or stands elsewhere")
-        if number in held and held[number] != entry:
+        if sealed.entry(number) not in (entry, None):
             return Fault(number, "store", "the event was changed after it was sealed")
         expected += 1
     return None
 
 
-def _sealed_entries(folder: Path) -> Iterable[tuple[int, bytes]]:
-    for segment in lines(folder):
-        for line in segment:
-            if line.batch is not None:
-                for offset, entry in enumerate(line.batch.entries):
-                    yield line.batch.seal.first + offset, bytes(entry)
+class _Sealed:
+    """The entries of verified files, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self._entries = sealed_entries(folder)
+        self._now: tuple[int, bytes] | None = next(self._entries, None)
+
+    def entry(self, number: int) -> bytes | None:
+        """Return an entry, None after the last. The numbers that are asked for have to grow."""
+        while self._now is not None and self._now[0] < number:
+            self._now = next(self._entries, None)
+        return self._now[1] if self._now is not None and self._now[0] == number else None
+
+
+def sealed_entries(folder: Path, after: int = 0) -> Iterator[tuple[int, bytes]]:
+    """Yield each sealed entry with a number above `after` once, in order. Raises `ConfigInvalid` without any file."""
+    for place, batch in batches(folder, sorted(one for one in places(folder) if one.last > after)):
+        for number, entry in enumerate(batch.entries if batch else (), place.first):
+            if number > after:
+                yield number, bytes(entry)
+                after = number

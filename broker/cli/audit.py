@@ -6,7 +6,6 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,24 +84,14 @@ async def _verify(args: argparse.Namespace, settings: Settings) -> int:
 
 def run_export(args: argparse.Namespace) -> int:
     from broker.audit.export import exported  # noqa: PLC0415 - as above
-
-    folder = args.segments or _settings().data.expanduser() / "audit"
-    for line in exported((entry for entry in _sealed(folder) if entry.number > args.after), args.format):
-        print(line)
-    return 0
-
-
-def _sealed(folder: Path) -> Iterator[Entry]:
-    from broker.audit.segments import lines  # noqa: PLC0415 - as above
+    from broker.audit.verify import sealed_entries  # noqa: PLC0415
     from broker.domain.events import Entry, decode_event  # noqa: PLC0415
 
-    last = 0
-    for segment in lines(folder):
-        for batch in (line.batch for line in segment if line.batch is not None):
-            for number, raw in enumerate(batch.entries, batch.seal.first):
-                if number > last:
-                    yield Entry(number, decode_event(raw))
-                    last = number
+    folder = args.segments or _settings().data.expanduser() / "audit"
+    entries = (Entry(number, decode_event(raw)) for number, raw in sealed_entries(folder, args.after))
+    for line in exported(entries, args.format):
+        print(line)
+    return 0
 
 
 def told(entry: Entry) -> str:

@@ -37,7 +37,7 @@ def confirmed(request: ApprovalRequest, confirmation: Confirmation, now: datetim
     fact = events.Confirmed(
         at=now, request=after.id, version=after.version, state=after.state.value, trace=after.origin.trace,
         person=confirmation.person, verdict=confirmation.verdict, way=confirmation.way, digest=confirmation.digest,
-        client=confirmation.client, nonce=confirmation.nonce, reason=confirmation.reason,
+        client=confirmation.client, nonce=confirmation.nonce, reason=confirmation.reason, view=confirmation.view,
     )  # fmt: skip
     return Change(after, fact)
 

@@ -19,7 +19,10 @@ class EventBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
 
 
 class CallDecided(EventBase, frozen=True, tag="call.decided"):
-    """A call met the policy: allowed or denied at once (`effect`), or asked (then `request` is set)."""
+    """A call met the policy: allowed or denied at once (`effect`), or asked (then `request` is set).
+
+    `definition` is the digest of the tool as its server described it; empty where nobody had asked it yet.
+    """
 
     caller: Caller
     server: str
@@ -27,6 +30,7 @@ class CallDecided(EventBase, frozen=True, tag="call.decided"):
     digest: str
     effect: str
     policy: str
+    definition: str = ""
     rules: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
     shadow: tuple[str, ...] = ()
@@ -86,7 +90,10 @@ class Commented(RequestEvent, frozen=True, tag="request.commented"):
 
 
 class Confirmed(RequestEvent, frozen=True, tag="request.confirmed"):
-    """The caller's own user answered: no reviewer, and no member of a group. `client` and `nonce` are the evidence."""
+    """The caller's own user answered: no reviewer, and no member of a group. `client` and `nonce` are the evidence.
+
+    `view` is the digest of what they were shown.
+    """
 
     person: str
     verdict: str
@@ -95,6 +102,7 @@ class Confirmed(RequestEvent, frozen=True, tag="request.confirmed"):
     client: str = ""
     nonce: str = ""
     reason: str = ""
+    view: str = ""
 
 
 class Reopened(RequestEvent, frozen=True, tag="request.reopened"):

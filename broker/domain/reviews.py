@@ -54,8 +54,8 @@ class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
     """The answer of the caller's own user, where every asking rule says `caller: true`. It is no review.
 
     `person` is the one behind the caller's credential. In a form the client speaks for them: that a person saw it can't be
-    known. `client` is that software's own word, `nonce` the single use of what was handed out (empty on our page); `at` is set
-    when it is counted.
+    known. `client` is that software's own word, `nonce` the single use of what was handed out (empty on our page); `view` is
+    the digest of what they were shown, `at` is set when it is counted.
     """
 
     person: str
@@ -65,6 +65,7 @@ class Confirmation(msgspec.Struct, frozen=True, omit_defaults=True):
     client: str = ""
     nonce: str = ""
     reason: str = ""
+    view: str = ""
     at: datetime | None = None
 
 

@@ -169,14 +169,18 @@ class ToolDefinition(msgspec.Struct, frozen=True):
 
 
 class SeenTool(msgspec.Struct, frozen=True):
-    """What the catalogue knows about a tool. `known`: listed by the operator, or its definition was accepted as it is now."""
+    """What the catalogue knows about a tool. `known`: listed by the operator, or its definition was accepted as it is now.
+
+    `reckoned` is the definition's digest where it was reckoned before: every call asks for it.
+    """
 
     known: bool
     definition: ToolDefinition | None
+    reckoned: str = ""
 
     @property
     def digest(self) -> str:
-        return self.definition.digest() if self.definition else ""
+        return self.reckoned or (self.definition.digest() if self.definition else "")
 
 
 def effective_hints(facts: ToolFacts | None, claims: dict[str, Any]) -> Hints:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from broker.domain.calls import ToolCall
+from broker.domain.calls import ToolCall, digest_of
 from broker.domain.confirmations import may_confirm
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestState
@@ -132,7 +132,8 @@ class Confirming:
             return request  # they were sent to the page, and decide there
         verdict, why = said
         person = visit.caller.user or visit.caller.owner
-        given = Confirmation(person, verdict, asked.digest, Way.FORM, _client(visit), asked.nonce, why)
+        view = digest_of(_words(request, self._mask_key))
+        given = Confirmation(person, verdict, asked.digest, Way.FORM, _client(visit), asked.nonce, why, view)
         try:
             return await self._desk.confirm(request.id, given)
         except (WrongMove, NotAnApprover) as error:

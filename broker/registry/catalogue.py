@@ -91,7 +91,7 @@ class Catalogue:
         pinned = await self._pin(server, tool, fresh=fresh)
         found = offer.tools.get(tool)
         known = (found is not None and found.digest == pinned) if pinned else (tool in entry.tools and not entry.enrolled)
-        return SeenTool(known, found.definition if found else None)
+        return SeenTool(known, found.definition, found.digest) if found else SeenTool(known, None)
 
     async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
         """The input schema of a tool as last asked, None where it is not known."""

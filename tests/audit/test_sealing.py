@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from broker.audit.chain import Batch
 from broker.audit.keys import PublicKeys, SigningKey, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
-from broker.audit.verify import Fault, verify_files, verify_store
+from broker.audit.verify import Fault, sealed_entries, verify_files, verify_store
 from broker.domain.events import Noted
 from broker.errors import ConfigInvalid
 from broker.store import keys
@@ -30,9 +30,8 @@ class Proof:
         self.key: SigningKey = signing_key(folder / "keys.pem")
         self.sealer = self.another("broker-1")
 
-    def another(self, broker: str) -> Sealer:
-        store = self.store
-        segments = Segments(self.folder)
+    def another(self, broker: str, segments: Segments | None = None) -> Sealer:
+        store, segments = self.store, segments or Segments(self.folder)
         return Sealer(store.audit, store.seals, store.leases, segments, self.key, broker=broker, clock=lambda: NOW)
 
     async def write(self, count: int) -> None:
@@ -98,6 +97,30 @@ async def test_an_older_dump_of_the_store_is_found(proof: Proof) -> None:
     assert fault.number == 6
 
 
+async def put_back(proof: Proof, dump: dict[bytes, bytes]) -> None:
+    """Restore a whole dump of the store, as somebody with full access can: the last seal is older too."""
+    await proof.redis("FLUSHALL")
+    for name, value in dump.items():
+        await proof.redis("RESTORE", name, 0, value)
+
+
+async def test_a_store_that_was_put_back_is_found_also_after_it_went_on(proof: Proof) -> None:
+    dump = {name: await proof.redis("DUMP", name) for name in await proof.redis("KEYS", "*")}
+    await proof.write(5)
+    await proof.sealer.round()
+    await put_back(proof, dump)
+    fault = await proof.fault()
+    assert fault is not None
+    assert (fault.number, fault.where) == (11, "store")
+    for _ in range(3):
+        await proof.store.audit.append(Noted(at=NOW, what="test.fact", who="somebody else"))
+        await proof.store.audit.append(Noted(at=NOW, what="test.fact", who="person-1"))
+        await proof.sealer.round()
+    fault = await proof.fault()
+    assert fault is not None
+    assert (fault.number, "put back" in fault.what) == (11, True)
+
+
 def edited(proof: Proof, change: Callable[[list[bytes]], list[bytes]]) -> None:
     (file,) = proof.folder.glob("*.jsonl")
     file.write_bytes(b"\n".join(change(file.read_bytes().splitlines())) + b"\n")
@@ -112,7 +135,7 @@ def resealed(line: bytes) -> bytes:
 
 FILE_ATTACKS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
     "change": (lambda lines: [resealed(lines[0]), lines[1]], 1),
-    "drop a line": (lambda lines: lines[1:], 6),
+    "drop a line": (lambda lines: lines[1:], 1),
     "lost tail": (lambda lines: lines[:1], 6),
     "swap lines": (lambda lines: lines[::-1], 6),
     "half a line": (lambda lines: [lines[0], lines[1][:50]], 6),
@@ -151,6 +174,18 @@ async def test_another_broker_takes_over_where_the_first_stopped(proof: Proof) -
     assert await proof.fault() is None
 
 
+async def test_files_of_sealers_that_took_turns_are_one_chain(proof: Proof) -> None:
+    second = proof.another("broker-2", Segments(proof.folder))
+    for one, other in ((second, "broker-1"), (proof.sealer, "broker-2"), (second, "broker-1")):
+        await proof.store.leases.give_up("sealer", other)
+        await proof.write(2)
+        assert await one.round() == 2
+    assert len(list(proof.folder.glob("*.jsonl"))) == 2
+    assert await proof.fault() is None
+    assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 17)]
+    assert [number for number, _ in sealed_entries(proof.folder, 13)] == [14, 15, 16]
+
+
 async def test_a_crash_between_file_and_head_seals_the_same_events_once_more(proof: Proof) -> None:
     head = await proof.store.seals.head()
     await proof.write(2)
@@ -164,6 +199,26 @@ async def test_a_crash_between_file_and_head_seals_the_same_events_once_more(pro
 async def test_entries_that_retention_dropped_are_no_fault(proof: Proof) -> None:
     await proof.store.audit.trim(4)
     assert await proof.fault() is None
+
+
+async def test_retention_drops_what_is_sealed_and_old_and_never_what_is_not(proof: Proof) -> None:
+    await proof.write(3)
+    later = NOW + timedelta(days=1)
+    sealer = Sealer(
+        proof.store.audit, proof.store.seals, proof.store.leases, Segments(proof.folder), proof.key, broker="b",
+        clock=lambda: later, keep=timedelta(days=1),
+    )  # fmt: skip
+    await sealer.tidy()
+    assert len(await proof.store.audit.raw(0, 100)) == 13
+    later += timedelta(seconds=1)
+    await sealer.tidy()
+    assert [number for number, _ in await proof.store.audit.raw(0, 100)] == [11, 12, 13]
+    await proof.sealer.round()
+    await sealer.tidy()
+    assert (await proof.store.audit.raw(0, 100), await proof.fault()) == ([], None)
+    await proof.write(1)
+    await proof.sealer.round()
+    assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 15)]
 
 
 async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:

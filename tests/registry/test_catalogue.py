@@ -64,9 +64,14 @@ def catalogue(toys: Toys, pins: Pins) -> Catalogue:
     return Catalogue(toys, toys, pins)
 
 
+def seen(toys: Toys, tool: str, *, known: bool) -> SeenTool:
+    definition = toys.definition(tool)
+    return SeenTool(known, definition, definition.digest())
+
+
 async def test_a_listed_tool_is_known_and_another_is_not(toys: Toys, catalogue: Catalogue) -> None:
-    assert await catalogue.look("files", "read") == SeenTool(True, toys.definition("read"))
-    assert await catalogue.look("files", "write") == SeenTool(False, toys.definition("write"))
+    assert await catalogue.look("files", "read") == seen(toys, "read", known=True)
+    assert await catalogue.look("files", "write") == seen(toys, "write", known=False)
     assert await catalogue.look("files", "missing") == SeenTool(False, None)
     assert await catalogue.look("nobody", "read") == SeenTool(False, None)
     assert toys.asked == 1

@@ -63,7 +63,8 @@ async def confirm(web: Web, found: ApprovalRequest, person: str, shown: Shown, g
         raise Refusal("choose to confirm or to decline")
     if given.verdict == Verdict.APPROVE:
         _may_be_approved(found, shown, given)
-    return await web.parts.desk.confirm(found.id, Confirmation(person, Verdict(given.verdict), given.digest, Way.PAGE))
+    own = Confirmation(person, Verdict(given.verdict), given.digest, Way.PAGE, view=view_digest(found, shown))
+    return await web.parts.desk.confirm(found.id, own)
 
 
 def _may_be_approved(found: ApprovalRequest, shown: Shown, given: Given) -> None:
