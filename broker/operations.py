@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -19,6 +20,7 @@ from broker.serving import Receive, Scope, Send
 from broker.store.open import Store
 
 RESOURCE = "/.well-known/oauth-protected-resource"
+_ENDPOINT = re.compile(r"/mcp/[A-Za-z0-9._-]{1,128}", re.ASCII)
 
 
 class Operations:
@@ -97,9 +99,19 @@ def scraped(metrics: Metrics, store: Store, policies: PolicyFolder) -> Callable[
     return text
 
 
-def challenge(base: str, issuers: Sequence[str]) -> str:
-    """Return what a 401 says in `WWW-Authenticate` (RFC 6750, section 3; RFC 9728, section 5.1)."""
-    return f'Bearer resource_metadata="{base.rstrip("/")}{RESOURCE}/mcp"' if issuers else "Bearer"
+def challenge(base: str, issuers: Sequence[str]) -> Callable[[str, bool], str]:
+    """Return what says in `WWW-Authenticate` why a path is closed (RFC 6750, section 3; RFC 9728, section 5.1).
+
+    Each endpoint has metadata of its own, so that a client asks for a token that is good for this server alone.
+    """
+
+    def told(path: str, brought: bool) -> str:
+        endpoint = path if _ENDPOINT.fullmatch(path) else "/mcp"
+        said = ['error="invalid_token"'] if brought else []
+        said += [f'resource_metadata="{base.rstrip("/")}{RESOURCE}{endpoint}"'] if issuers else []
+        return f"Bearer {', '.join(said)}".strip()
+
+    return told
 
 
 async def _reply(send: Send, status: int, body: bytes, media: bytes = b"application/json") -> None:

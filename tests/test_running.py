@@ -120,7 +120,7 @@ async def test_a_client_finds_the_issuer_by_the_401_and_its_token_is_taken(fresh
         here = f"http://127.0.0.1:{broker.port}"
         async with client.post(f"{here}/mcp/payments", json={}) as refused:
             assert (refused.status, refused.headers["www-authenticate"]) == (
-                401, f'Bearer resource_metadata="{BASE}/.well-known/oauth-protected-resource/mcp"',
+                401, f'Bearer resource_metadata="{BASE}/.well-known/oauth-protected-resource/mcp/payments"',
             )  # fmt: skip
         _, told = await _get(f"{here}/.well-known/oauth-protected-resource/mcp/payments")
         assert json.loads(told) == {

@@ -76,11 +76,11 @@ class _Walk:
         return ""
 
     def _joined(self, place: Place, links: Sequence[bytes]) -> Fault | None:
-        for number, link in enumerate(links, place.first):
-            if number > self.last:
-                self._links += link
-            elif self.link(number) != link:
+        again = max(0, self.last + 1 - place.first)
+        for number, link in enumerate(links[:again], place.first):
+            if self.link(number) != link:
                 return Fault(number, place.where, "the event was sealed twice, and differs: the store was put back in between")
+        self._links += b"".join(links[again:])
         self.seals += 1
         return None
 

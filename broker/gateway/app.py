@@ -34,7 +34,20 @@ from broker.gateway.joint import NOWHERE, JointAddress
 from broker.gateway.lists import Edit, tools_shown, with_our_tasks
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
-from broker.gateway.ports import Authenticate, Barred, Catalogue, Forwarder, Judge, Lines, Names, Schemas, Waiting, admit_all
+from broker.gateway.ports import (
+    Authenticate,
+    Barred,
+    Catalogue,
+    Challenge,
+    Forwarder,
+    Judge,
+    Lines,
+    Names,
+    Schemas,
+    Waiting,
+    admit_all,
+    bare_challenge,
+)
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
 from broker.gateway.sessions import EVENT_PREFIX, Seals, Session
@@ -61,7 +74,8 @@ class Gateway:
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
         self, *, authenticate: Authenticate, catalogue: Catalogue, names: Names, judge: Judge, desk: Waiting, lines: Lines,
         forwarder: Forwarder, schemas: Schemas, clock: Callable[[], datetime], key: bytes, broker: str,
-        hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20, challenge: str = "Bearer",
+        hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
+        challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
     ) -> None:  # fmt: skip
         self._barred = barred
@@ -251,7 +265,10 @@ class Gateway:
         if exchange.started:
             return
         modern = head.version not in ("", *HANDSHAKE)
-        headers = [(b"www-authenticate", self._challenge.encode())] if isinstance(error, Unauthenticated) else []
+        headers = []
+        if isinstance(error, Unauthenticated):
+            said = self._challenge(exchange.scope["path"], head.authorization is not None)
+            headers = [(b"www-authenticate", said.encode())]
         body = _error(error.fields.get("id"), rpc_error(error))
         await exchange.reply(status_of(error, modern=modern), body, headers=headers)
 

@@ -80,6 +80,14 @@ class Lines(Protocol):
     def listen(self, request_id: RequestId, hear: Callable[[bytes], None]) -> AbstractContextManager[None]: ...
 
 
+Challenge = Callable[[str, bool], str]
+"""What a 401 for a path says in `WWW-Authenticate`; True where credentials were brought and did not hold."""
+
+
+def bare_challenge(path: str, brought: bool) -> str:
+    return "Bearer"
+
+
 Catalogue = Callable[[str], Server | None]
 """The guarded server of that name, None where there is none."""
 

@@ -26,13 +26,17 @@ EVENT = CallDecided(
 )  # fmt: skip
 
 
+WRITE = "for n = ARGV[1], ARGV[2] do redis.call('XADD', KEYS[1], string.format('%d-0', n), 'e', ARGV[3]) end"
+
+
 async def verified_in(store: Any, folder: Path, events: int, a_second: int, monkeypatch: pytest.MonkeyPatch) -> float:
     """Seal so many events, `a_second` with each seal, change the last but one, and return the seconds that finding it took."""
     redis, body = store.audit._commands, encode_event(EVENT)
-    for start in range(1, events + 1, 5_000):
-        await redis.run_all(*(("XADD", keys.audit(), f"{n}-0", "e", body) for n in range(start, min(start + 5_000, events + 1))))
+    for start in range(1, events + 1, 10_000):
+        await redis.run("EVAL", WRITE, 1, keys.audit(), start, start + 9_999, body)
     await redis.run("SET", keys.audit_number(), events)
     monkeypatch.setattr("broker.audit.sealer.BATCH", a_second)
+    monkeypatch.setattr("os.fsync", lambda file: None)  # what is measured is reading
     key = folder / "key.pem"
     sealer = Sealer(
         store.audit, store.seals, store.leases, Segments(folder / "audit"), signing_key(key), broker="b", clock=lambda: NOW
@@ -56,6 +60,7 @@ async def test_ten_thousand_events_are_verified_in_less_than_their_part(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 async def test_a_million_events_are_verified_in_half_a_minute(
     store: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

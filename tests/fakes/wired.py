@@ -45,9 +45,14 @@ class Wired:
     agent: str
     dana: str
 
+    @property
+    def url(self) -> str:
+        """Where it listens, whatever its public address is."""
+        return f"http://127.0.0.1:{self.run.port}"
+
     async def call(self, tool: str, arguments: Any = None, *, token: str = "", **headers: str) -> httpx2.Response:
         head = {"authorization": f"Bearer {token or self.agent}", **headers}
-        return await post(self.http, f"{self.run.url}/mcp/tools", call(tool, arguments), **head)
+        return await post(self.http, f"{self.url}/mcp/tools", call(tool, arguments), **head)
 
     async def asked(self, count: int = 1) -> list[ApprovalRequest]:
         """Wait until so many requests are open, oldest first."""
@@ -75,14 +80,14 @@ class Wired:
 
 @asynccontextmanager
 async def wired(
-    redis_url: str, home: Path, *, rules: str = RULES, servers: str = "", **settings: Any
+    redis_url: str, home: Path, *, rules: str = RULES, people: str = PEOPLE, servers: str = "", **settings: Any
 ) -> AsyncIterator[Wired]:  # fmt: skip
     """Yield a broker on a store that is empty. `servers` is the text of servers.yaml, if another one is meant."""
     folder = home / "policies"
     folder.mkdir(exist_ok=True)
     upstream = Upstream()
     async with serving(upstream) as upstream.url:
-        for name, text in (("servers", servers or SERVERS.format(url=upstream.url)), ("people", PEOPLE), ("rules", rules)):
+        for name, text in (("servers", servers or SERVERS.format(url=upstream.url)), ("people", people), ("rules", rules)):
             (folder / f"{name}.yaml").write_text(text)
         made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=0, **settings)
         async with running(made) as run, httpx2.AsyncClient(timeout=20) as http:
