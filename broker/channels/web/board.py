@@ -65,8 +65,8 @@ def row_of(request: ApprovalRequest, mask_key: bytes) -> Row:
     return Row(
         id=request.id, version=request.version, state=request.state, title=visible(shown.title, keep=""),
         fields=tuple((label_of(field.label), clipped(visible(field.value, keep=""), 40)) for field in shown.fields),
-        severity=request.plan.severity, server=request.call.server, tool=request.call.tool,
-        agent=request.call.caller.agent, people=request.call.caller.people,
+        severity=request.plan.severity, server=request.call.server, tool=visible(request.call.tool, keep=""),
+        agent=visible(request.call.caller.agent, keep=""), people=request.call.caller.people,
         groups=frozenset((*request.plan.groups, *request.escalated)),
         reviewers=frozenset(review.reviewer for review in request.reviews),
         opened_at=request.opened_at, expires_at=request.expires_at,

@@ -118,6 +118,7 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
         "draft": "",
         "named": named_address(origin),
         "comment_draft": "",
+        "member": bool(web.groups(who)),
         "may_comment": may_comment(found, who.person, web.groups(who)),
         "lookers": await lookers(web, who, found.id),
         "passkeys": len(await web.parts.passkeys.of(who.person)) if detail.standing.step_up else 0,

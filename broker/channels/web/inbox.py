@@ -1,4 +1,4 @@
-"""The inbox: what waits for me, what my agents asked, and all that I may see."""
+"""The inbox: what waits for me, what my groups are asked, what my agents asked, and all that I may see."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Lens(StrEnum):
     """Which requests a list shows."""
 
     MINE = "mine"
+    GROUPS = "groups"
     ASKED = "asked"
     ALL = "all"
 
@@ -87,9 +88,17 @@ class Bunch(msgspec.Struct, frozen=True):
     def folded(self) -> bool:
         return len(self.items) >= ALIKE
 
-    def differs(self, item: Item) -> tuple[tuple[str, str], ...]:
-        """The decisive fields of an item that are not the same in all."""
-        return tuple(pair for pair in item.row.fields if any(pair not in other.row.fields for other in self.items))
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The decisive fields that are not the same in all."""
+        told = [dict(item.row.fields) for item in self.items]
+        named = dict.fromkeys(label for fields in told for label in fields)
+        return tuple(label for label in named if len({fields.get(label) for fields in told}) > 1)
+
+    def values(self, item: Item) -> tuple[str, ...]:
+        """What an item has in these fields, in their order."""
+        fields = dict(item.row.fields)
+        return tuple(fields.get(label, "") for label in self.labels)
 
 
 def bunches(items: Sequence[Item]) -> tuple[Bunch, ...]:
@@ -112,6 +121,7 @@ def listed(rows: Sequence[Row], person: str, groups: tuple[str, ...], observers:
     asked = frozenset(groups)
     lenses: dict[Lens, Callable[[Row], bool]] = {
         Lens.MINE: lambda row: waits_for(row, person, asked),
+        Lens.GROUPS: lambda row: bool(asked & row.groups),
         Lens.ASKED: lambda row: person in row.people,
         Lens.ALL: lambda row: True,
     }

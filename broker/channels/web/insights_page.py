@@ -19,7 +19,7 @@ async def insights(request: AnyRequest) -> Response[str]:
         name: sum(getattr(day, name) for day in found.days)
         for name in ("allowed", "denied", "asked", "approved", "rejected", "expired")
     }
-    rules = sorted(found.rules, key=lambda rule: (-rule.asked, -rule.hits, rule.rule))
+    rules = sorted((rule for rule in found.rules if rule.hits), key=lambda rule: (-rule.asked, -rule.hits, rule.rule))
     chart = by_day(found.days, web.now().date())
     return web.page(request, "insights.html", found=found, sums=sums, rules=rules, chart=chart, advice=advice(found))
 

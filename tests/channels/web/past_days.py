@@ -1,0 +1,54 @@
+"""A month of a firm's calls and decisions, as its audit holds them: for the figures."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from broker.domain.calls import Caller
+from broker.domain.events import CallDecided, Ended, Opened, Reviewed
+from broker.store.open import Store
+from tests.channels.web.conftest import ANN
+
+
+async def past_days(store: Store) -> None:
+    """A month of calls and decisions, for the figures."""
+    chance, now = random.Random(7), datetime.now(UTC)
+    for back in range(29, 0, -1):
+        for number in range(chance.randint(2, 9)):
+            at = now - timedelta(days=back, minutes=chance.randint(1, 400))
+            told: dict[str, Any] = {
+                "caller": Caller(agent="billing-bot"),
+                "server": "payments",
+                "tool": "refund_create",
+                "digest": "d",
+            }
+            await store.audit.append(
+                CallDecided(
+                    at=at, effect="allow", policy="p", rules=("refund-small",), shadow=("refund-evening",) * (number % 2), **told
+                )
+            )
+        for number in range(chance.randint(0, 4)):
+            at, request = now - timedelta(days=back, minutes=chance.randint(30, 400)), f"apr_0_past{back}x{number}"
+            moved = {"request": request, "version": 1}
+            await store.audit.append(
+                Opened(at=at, state="pending", definition="", policy="p", rules=("refund-large",), expires_at=at, **moved, **told)
+            )
+            took = timedelta(seconds=chance.choice((1, 40, 90, 300, 1200)))
+            if chance.random() < 0.15:
+                await store.audit.append(Ended(at=at + took, state="expired", why="nobody decided in time", **moved))
+                continue
+            verdict = "approve" if chance.random() < 0.8 else "reject"
+            await store.audit.append(
+                Reviewed(
+                    at=at + took,
+                    state="approved" if verdict == "approve" else "rejected",
+                    reviewer=ANN,
+                    verdict=verdict,
+                    channel="web",
+                    digest="d",
+                    groups=("finance",),
+                    **moved,
+                )
+            )
