@@ -22,7 +22,7 @@ SECRET = "Pay the ransom"
 
 PUBLIC = {
     "GET /sign-in", "POST /sign-in", "GET /sign-in/{secret:str}", "GET /sign-in/with/{provider:str}",
-    "GET /sign-in/with/{provider:str}/back", "GET /health/banner", "GET /static/{name:path}",
+    "GET /sign-in/with/{provider:str}/back", "GET /sign-in/proxy", "GET /health/banner", "GET /static/{name:path}",
     "GET /api/v1/schema/openapi.json", "GET /api/v1/schema", "GET /api/v1/schema/{path:str}",
 }  # fmt: skip
 """For everybody: names nothing and nobody."""
