@@ -249,7 +249,7 @@ async def _web(
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, proxy=identity.proxy, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
-        registry=ground.registry.served(settings, out.tools, out.pins, store.clock),
+        registry=ground.registry.served(settings, out.tools, out.pins, store),
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
         problems=lambda: policies.problems, checkup=lambda: examined(settings, ground.policies, opening), clock=now,

@@ -18,6 +18,7 @@ from broker.errors import PolicyInvalid
 from broker.joined import Joined
 from broker.outgoing import Reach
 from broker.policy.access import refusal, standing_of
+from broker.registry.accepting import Accepting
 from broker.registry.catalogue import Catalogue
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling, House
@@ -41,15 +42,13 @@ class Registry:
     enrolling: Enrolling
     declarations: Declarations
 
-    def served(self, settings: Settings, tools: Catalogue, pins: Pins, clock: Callable[[], datetime]) -> RegistryParts:
+    def served(self, settings: Settings, tools: Catalogue, pins: Pins, store: Store) -> RegistryParts:
         """What pages and API need of it, on what this broker asks its servers."""
-        reviewing = Reviewing(self.enrolling, tools, pins, self.joined, clock)
         return RegistryParts(
-            reviewing=reviewing,
-            declarations=self.declarations,
-            read=settings.registry_read,
-            namespace=settings.registry_namespace,
-        )
+            reviewing=Reviewing(self.enrolling, tools, pins, self.joined, store.clock),
+            accepting=Accepting(self.enrolling, tools, pins, store.refused, store.audit, store.clock),
+            declarations=self.declarations, read=settings.registry_read, namespace=settings.registry_namespace,
+        )  # fmt: skip
 
 
 async def registry_of(

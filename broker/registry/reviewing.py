@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 
 import msgspec
 
-from broker.domain.enrolment import Enrolment, Lifecycle, proposal_digest
+from broker.domain.enrolment import Enrolment, Lifecycle, address_of, proposal_digest
 from broker.domain.servers import Server, ToolDefinition, Trust
 from broker.domain.terms import Actor, Proposal, Slot, SlotState, Terms
 from broker.errors import Malformed, NotEnrolled, ShownAnother, UpstreamError, VersionConflict, WrongMove
@@ -43,6 +43,18 @@ class Sheet(msgspec.Struct, frozen=True):
     widening: Widening
     digest: str
     problem: str = ""
+
+    @property
+    def address(self) -> str:
+        """Where calls would go."""
+        version = self.enrolment.version(self.proposal.version)
+        return address_of(version.document) if version else ""
+
+    @property
+    def address_before(self) -> str:
+        """Where they go now, empty where nowhere."""
+        live = self.enrolment.live
+        return address_of(live.document) if live else ""
 
 
 class Reviewing:

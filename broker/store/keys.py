@@ -172,7 +172,7 @@ def signing(name: str) -> str:
 
 
 def shelf(name: str) -> str:
-    """Hash of named, versioned values (pinned definitions, probe results)."""
+    """Hash of named, versioned values (pinned definitions, refused ones)."""
     return _in(0, "shelf", name)
 
 
@@ -189,11 +189,6 @@ def enrolled_head() -> str:
 def enrolled_notices() -> str:
     """Hash: what the tracker has to be told of yet."""
     return _in(0, "enrolled", "notices")
-
-
-def pulses(server: str) -> str:
-    """List: how a server answered, the newest first, trimmed."""
-    return _in(0, "pulses", server)
 
 
 def lease(name: str) -> str:

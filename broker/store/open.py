@@ -53,7 +53,7 @@ class Store:
     keys: SigningKeys
     servers: Shelf
     enrolled: RecordLedger
-    probes: Shelf
+    refused: Shelf
     stops: Shelf
     seals: SealHead
     leases: Leases
@@ -107,7 +107,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             keys=SigningKeys(commands),
             servers=Shelf(commands, "servers"),
             enrolled=RecordLedger(commands),
-            probes=Shelf(commands, "probes"),
+            refused=Shelf(commands, "refused"),
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),

@@ -1,4 +1,4 @@
-"""Named values that many brokers write: pinned definitions, probe results, the head of the seals. Bytes, not looked into."""
+"""Named values that many brokers write: pinned definitions, refused ones, the head of the seals. Bytes, not looked into."""
 
 from __future__ import annotations
 

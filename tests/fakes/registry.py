@@ -8,10 +8,12 @@ from typing import Any
 from broker.channels.web.parts import RegistryParts
 from broker.domain.servers import Server
 from broker.domain.terms import Slot
+from broker.registry.accepting import Accepting
+from broker.registry.catalogue import Catalogue
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling, House
 from broker.registry.pins import Pins
-from broker.registry.reviewing import Asking, Reviewing
+from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
 from broker.store.open import Store
 
@@ -22,7 +24,7 @@ async def resolve(host: str) -> Sequence[str]:
     return ("8.8.8.8",)
 
 
-def registry_parts(store: Store, policies: Any, offers: Asking, **more: Any) -> RegistryParts:
+def registry_parts(store: Store, policies: Any, offers: Catalogue, **more: Any) -> RegistryParts:
     roster = Roster(store.enrolled, clock=store.clock)
 
     def declared() -> Mapping[str, Server]:
@@ -31,5 +33,9 @@ def registry_parts(store: Store, policies: Any, offers: Asking, **more: Any) -> 
 
     house = House(lambda address: True, REVIEWERS)
     enrolling = Enrolling(store.enrolled, roster, house, declared=declared, resolve=resolve, broker="broker-1")
-    reviewing = Reviewing(enrolling, offers, Pins(store.servers), policies, store.clock)
-    return RegistryParts(reviewing=reviewing, declarations=Declarations(store.enrolled, roster, declared), **more)
+    pins = Pins(store.servers)
+    return RegistryParts(
+        reviewing=Reviewing(enrolling, offers, pins, policies, store.clock),
+        accepting=Accepting(enrolling, offers, pins, store.refused, store.audit, store.clock),
+        declarations=Declarations(store.enrolled, roster, declared), **more,
+    )  # fmt: skip

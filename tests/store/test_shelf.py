@@ -7,7 +7,7 @@ from broker.store.open import Store
 
 async def test_values_are_written_and_read_by_name(store: Store) -> None:
     await store.servers.put("payments", b"\x00\xff pins")
-    await store.probes.put("payments", b"probe")
+    await store.refused.put("payments", b"probe")
     assert await store.servers.get("payments") == b"\x00\xff pins"
     assert await store.servers.get("files") is None
     assert await store.servers.all() == {"payments": b"\x00\xff pins"}

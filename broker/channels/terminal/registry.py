@@ -84,6 +84,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"  {slot}: {_review(review)}"
     yield f"terms now:    {_terms(shown['before'])}"
     yield f"terms asked:  {_terms(shown['terms'])}"
+    yield f"calls would go to {_clear(shown['address'])}"
     if shown["problem"]:
         yield f"its tools are not known: {_clear(shown['problem'])}"
     for tool in shown["tools"]:

@@ -50,6 +50,7 @@ from broker.domain.people import People, Reviewer
 from broker.domain.requests import ApprovalRequest
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
+from broker.registry.accepting import Accepting
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling
 from broker.registry.reviewing import Reviewing
@@ -61,6 +62,7 @@ class RegistryParts:
     """The registry's verbs. `read` says who reads its API, `namespace` begins the official names of servers of files."""
 
     reviewing: Reviewing
+    accepting: Accepting
     declarations: Declarations
     read: str = "signed_in"
     namespace: str = ""

@@ -12,14 +12,16 @@ from broker.channels.web.arguments import Piece, pieces
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.servers import Server, ToolDefinition, effective_hints
 from broker.domain.text import clipped, visible
+from broker.errors import Malformed
 from broker.policy.model import Facts, Policy
 from broker.policy.reach import Reach, reach
+from broker.registry.accepting import Refused
 from broker.registry.drift import Difference
 from broker.registry.pins import Pin
 from broker.registry.ports import Listing
 from broker.registry.standing import Stand, Standing, stands
 
-DESCRIPTION = 4_000
+DESCRIPTION, SCHEMA = 4_000, 8_000
 
 STANDINGS = {
     Standing.PINNED: "Accepted",
@@ -39,7 +41,8 @@ class Whose(msgspec.Struct, frozen=True):
 
 class ToolRow(msgspec.Struct, frozen=True):
     """One tool. `shown` is its name with the unseen made visible, `hints` the ones that rules see, `accepted` by whom and when;
-    `changes` is what differs since.
+    `changes` is what differs since, `digest` binds an answer to what is shown, `schema` is the arguments' own. `refused` is by
+    whom the definition that is offered now was refused.
     """
 
     name: str
@@ -52,6 +55,15 @@ class ToolRow(msgspec.Struct, frozen=True):
     reach: Reach
     accepted: Pin | None
     changes: tuple[Difference, ...]
+    digest: str
+    schema: tuple[Piece, ...]
+    minutes: float
+    refused: Refused | None
+
+    @property
+    def decidable(self) -> bool:
+        """Is there something to accept or refuse?"""
+        return bool(self.digest) and self.standing in (Standing.CHANGED, Standing.NEW)
 
 
 class ServerView(msgspec.Struct, frozen=True):
@@ -77,22 +89,33 @@ class ServerView(msgspec.Struct, frozen=True):
         return "waiting" if self.listing is None else "fine"
 
 
-def server_view(
-    policy: Policy, server: Server, last: tuple[Listing, float] | None, problem: str, pins: Mapping[str, Pin],
-    whose: Whose, now: datetime,
-) -> ServerView:  # fmt: skip
-    """Put together what the page shows of one server."""
-    listing, ago = last if last is not None else (None, None)
+class Known(msgspec.Struct, frozen=True):
+    """What is known of a server: what it last offered and how long ago, why it does not answer, what people said of its tools."""
+
+    last: tuple[Listing, float] | None = None
+    problem: str = ""
+    pins: Mapping[str, Pin] = {}
+    refused: Mapping[str, Refused] = {}
+
+
+def server_view(policy: Policy, server: Server, known: Known, whose: Whose, now: datetime) -> ServerView:
+    """Put together what the page shows of one server. A refusal counts for the definition that it was said of."""
+    listing, ago = known.last if known.last is not None else (None, None)
     offered = listing or Listing(server.name, tuple(ToolDefinition(server.name, name, {}) for name in server.tools))
-    tools = tuple(_row(policy, server, stand, whose, now) for stand in stands(offered, pins if listing else {}, server.tools))
+    listed = () if server.enrolled else server.tools
+    found = stands(offered, known.pins if listing else {}, listed)
+    tools = tuple(_row(policy, server, stand, whose, now, known.refused.get(stand.tool)) for stand in found)
     info = " ".join(str(offered.info.get(key, "")) for key in ("name", "version")).strip()
-    return ServerView(server.name, way_of(server), server, listing, ago, problem, pieces(clipped(info, 120)), tools)
+    return ServerView(server.name, way_of(server), server, listing, ago, known.problem, pieces(clipped(info, 120)), tools)
 
 
-def _row(policy: Policy, server: Server, stand: Stand, whose: Whose, now: datetime) -> ToolRow:
+def _row(
+    policy: Policy, server: Server, stand: Stand, whose: Whose, now: datetime, refused: Refused | None
+) -> ToolRow:  # fmt: skip
     definition, name = stand.definition, stand.tool
     raw = definition.raw if definition is not None else {}
     call = ToolCall(server.name, name, {"name": name}, Caller(user=whose.user))
+    digest = _digest(definition)
     facts = Facts(now.astimezone(UTC), stand.standing.known, definition)
     return ToolRow(
         name=name,
@@ -105,7 +128,26 @@ def _row(policy: Policy, server: Server, stand: Stand, whose: Whose, now: dateti
         reach=reach(policy, call, facts, whose.groups),
         accepted=stand.pin,
         changes=stand.changes,
+        digest=digest,
+        schema=_schema(definition),
+        minutes=server.tools[name].minutes_saved if name in server.tools else 0.0,
+        refused=refused if refused is not None and refused.digest == digest else None,
     )
+
+
+def _digest(definition: ToolDefinition | None) -> str:
+    """Empty for what has no digest: nobody can accept it."""
+    try:
+        return definition.digest() if definition is not None else ""
+    except Malformed:
+        return ""
+
+
+def _schema(definition: ToolDefinition | None) -> tuple[Piece, ...]:
+    if definition is None or not definition.input_schema.get("properties"):
+        return ()
+    text = msgspec.json.format(msgspec.json.encode(definition.input_schema), indent=2).decode()
+    return pieces(clipped(text, SCHEMA))
 
 
 def _hints(server: Server, name: str, definition: ToolDefinition | None) -> tuple[str, ...]:

@@ -37,7 +37,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class Shown(msgspec.Struct, frozen=True):
-    """What waits for reviews. `digest` binds an answer to it; `widens` says whose access it would widen, and by whom."""
+    """What waits for reviews. `address` is where calls would go, `digest` binds an answer, `widens` says whose access grows."""
 
     version: str
     by: str
@@ -45,6 +45,7 @@ class Shown(msgspec.Struct, frozen=True):
     reviews: dict[str, Any]
     terms: dict[str, Any]
     before: dict[str, Any]
+    address: str
     tools: list[Tool]
     widens: str
     groups: list[str]
@@ -180,7 +181,7 @@ def _shown(sheet: Sheet) -> Shown:
     ]  # fmt: skip
     return Shown(
         proposal.version, proposal.by, proposal.at, msgspec.to_builtins(proposal.slots), msgspec.to_builtins(proposal.terms),
-        msgspec.to_builtins(sheet.before), tools, wide.told, *_who(wide), sheet.digest, sheet.problem,
+        msgspec.to_builtins(sheet.before), sheet.address, tools, wide.told, *_who(wide), sheet.digest, sheet.problem,
     )  # fmt: skip
 
 
