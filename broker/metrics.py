@@ -18,6 +18,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._calls = self._counter("calls", "tool calls by what the policy said", "server", "effect")
+        self._of_calls: dict[tuple[str, str], Counter] = {}
         self._rule_errors = self._counter("rule_errors", "conditions that could not be judged, which tightens", "rule")
         self._moves = self._counter("requests", "moves of approval requests by the state they lead to", "state")
         self._reviews = self._counter("reviews", "reviews by verdict and channel", "verdict", "channel")
@@ -36,7 +37,7 @@ class Metrics:
         """Count one event that this broker has written. `request` is the one after its move."""
         match event:
             case CallDecided():
-                self._calls.labels(event.server, event.effect).inc()
+                self._call(event.server, event.effect).inc()
                 for rule in event.errors:
                     self._rule_errors.labels(rule).inc()
             case Reviewed():
@@ -51,6 +52,13 @@ class Metrics:
                 self._moves.labels(event.state).inc()
             case _:
                 return
+
+    def _call(self, server: str, effect: str) -> Counter:
+        """The counter of one server and effect: the library looks it up with a lock, and for every call."""
+        key = (server, effect)
+        if key not in self._of_calls:
+            self._of_calls[key] = self._calls.labels(server, effect)
+        return self._of_calls[key]
 
     def text(self, *, store_up: bool, problems: int, pending: int | None, dead: int | None) -> bytes:
         """Return the exposition text. None: the store could not be asked, and the gauge keeps its last value."""

@@ -28,13 +28,13 @@ class Front:
     """Sends each request to the room whose prefix it has. The gateway lies outside Litestar: nothing slow on its road."""
 
     def __init__(self, routes: dict[str, ASGIApp], otherwise: ASGIApp) -> None:
-        self._routes = tuple(routes.items())
+        self._routes = tuple((prefix, prefix + "/", app) for prefix, app in routes.items())
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope.get("path", "")
-        for prefix, app in self._routes:
-            if path == prefix or path.startswith(prefix + "/"):
+        for prefix, below, app in self._routes:
+            if path == prefix or path.startswith(below):
                 return await app(scope, receive, send)
         return await self._otherwise(scope, receive, send)
 

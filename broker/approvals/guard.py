@@ -15,6 +15,7 @@ from broker.approvals.desk import Desk, Parked
 from broker.approvals.ports import AuditLog, Counters, Health, PolicySource, SeenTool, Tools
 from broker.approvals.stops import Stop
 from broker.approvals.tally import ALLOWED, ASKED, NOTHING, Tally
+from broker.approvals.writing import Writing
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
 from broker.domain.events import CallDecided
@@ -89,7 +90,8 @@ class Guard:
         if stop is not None:
             return await self._refused(call, _stopped(policy, stop), origin)
         self._brakes.slow(call)
-        tally = Tally(self._counters, self._new_call_id(), counters_for(policy, call))
+        uses = counters_for(policy, call)
+        tally = Tally(self._counters, self._new_call_id() if uses else "", uses)
         try:
             return await self._acted(call, policy, tally, origin, continues)
         except BaseException:
@@ -142,11 +144,10 @@ class Guard:
 
     def _admitted(self, call: ToolCall, decision: Allow, seen: SeenTool, origin: Origin) -> Admitted:
         event = self._decided(call, decision, seen, origin)
-        writing = asyncio.ensure_future(self._recorded(event))
-        return Admitted(event.digest, lambda: asyncio.shield(writing))
+        return Admitted(event.digest, Writing(self._audit, event).durable)
 
     async def _refused(self, call: ToolCall, decision: Deny, origin: Origin, seen: SeenTool = _UNSEEN) -> Refused:
-        await self._recorded(self._decided(call, decision, seen, origin))
+        await Writing(self._audit, self._decided(call, decision, seen, origin)).durable()
         why = decision.reasons[0].text if decision.reasons else "no rule allows it"
         return Refused(Code.DENIED, why, decision.reasons)
 
@@ -183,13 +184,6 @@ class Guard:
             errors=tuple(error.rule for error in decision.errors),
             shadow=decision.shadow,
         )
-
-    async def _recorded(self, event: CallDecided) -> None:
-        """Write the event. The store died in between: the call may have run, so the event is spooled and nobody repeats."""
-        try:
-            await self._audit.append(event)
-        except StoreUnavailable:
-            await self._audit.spool(event)
 
 
 def _definition(seen: SeenTool) -> str:

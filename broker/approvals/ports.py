@@ -5,6 +5,7 @@ Whoever implements one raises `StoreUnavailable` when the store can't be reached
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
@@ -123,8 +124,12 @@ class Outbox(Protocol):
 
 
 class AuditLog(Protocol):
+    def begin(self, event: Event) -> asyncio.Future[None]:
+        """Durable when it is done. Gap-free numbers. It must not be cancelled."""
+        ...
+
     async def append(self, event: Event) -> None:
-        """Durable when it returns. Gap-free numbers."""
+        """Durable when it returns. Raises `StoreUnavailable`."""
         ...
 
     async def spool(self, event: Event) -> None:

@@ -40,6 +40,9 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
         """A stable key of the verified identity: sessions, joining and mailboxes are bound to it."""
         place = (self.surface, self.conversation) if self.surface or self.conversation else ()
         parts = (self.agent, self.user, self.workload, *place)
+        joined = "|".join(parts)
+        if "\\" not in joined and joined.count("|") == len(parts) - 1:
+            return joined
         return "|".join(part.replace("\\", "\\\\").replace("|", "\\|") for part in parts)
 
     @property

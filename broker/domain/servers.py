@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -143,7 +144,7 @@ class Hints(msgspec.Struct, frozen=True):
     open_world: bool = True
 
 
-class ToolDefinition(msgspec.Struct, frozen=True):
+class ToolDefinition(msgspec.Struct, frozen=True, dict=True):
     """A tool as its server describes it. `raw` is the member of `tools/list`, unchanged."""
 
     server: str
@@ -163,9 +164,15 @@ class ToolDefinition(msgspec.Struct, frozen=True):
         return claims if isinstance(claims, dict) else {}
 
     def digest(self) -> str:
-        """Return the digest over everything that tells people or models what the tool does."""
-        told = {key: value for key, value in self.raw.items() if key != "_meta"}
-        return digest_of(told)
+        """Return the digest over everything that tells people or models what the tool does; it is made once.
+
+        Raises `Malformed` for a definition without a canonical form.
+        """
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:
+        return digest_of({key: value for key, value in self.raw.items() if key != "_meta"})
 
 
 class SeenTool(msgspec.Struct, frozen=True):

@@ -222,7 +222,9 @@ def _stated(visit: Visit) -> str:
 
 def _said(visit: Visit, name: str, longest: int) -> str:
     """Return what the agent put under a name of ours in `_meta`, empty where nothing. Raises `Malformed`."""
-    said = visit.message.meta.get(name, "")
+    said = visit.message.meta.get(name)
+    if said is None and name not in visit.message.meta:
+        return ""
     if not isinstance(said, str) or len(said) > longest or not _is_text(said):
         raise Malformed(f"`{name}` has to be a string of at most {longest} characters", rpc=INVALID_PARAMS)
     return said

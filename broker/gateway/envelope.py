@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ _LONG_NUMBER = re.compile(rb"[0-9]{16}")
 _encode = msgspec.json.Encoder().encode
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, dict=True):
     """One JSON-RPC message. `method` is empty for a response; `id` is None for a notification.
 
     `params` is the member of `body`, or an empty object that is no part of it. `raw` is what came in, for measuring only.
@@ -38,7 +39,7 @@ class Message(msgspec.Struct, frozen=True):
     params: dict[str, Any]
     raw: bytes
 
-    @property
+    @cached_property
     def meta(self) -> dict[str, Any]:
         meta = self.params.get("_meta")
         return meta if isinstance(meta, dict) else {}

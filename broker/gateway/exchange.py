@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from types import TracebackType
 from typing import Any
 
 import anyio
@@ -34,7 +34,7 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one answer."""
 
-    __slots__ = ("_receive", "_rewrite", "_rewriting", "_send", "_task", "closing", "gone", "scope", "status")
+    __slots__ = ("_receive", "_rewrite", "_rewriting", "_send", "closing", "gone", "scope", "status", "task")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -42,7 +42,7 @@ class Exchange:
         self._rewriting: Rewrite | None = None
         self._receive = receive
         self._send = send
-        self._task: asyncio.Task[Any] | None = None
+        self.task: asyncio.Task[Any] | None = None
         self.status = 0
         self.gone = False
         self.closing = False
@@ -113,35 +113,15 @@ class Exchange:
             pass
         self.gone = True
 
-    @contextmanager
-    def until_gone(self) -> Iterator[None]:
+    def until_gone(self) -> Attended:
         """End what is inside when the client leaves: its connection to the upstream closes, which cancels there."""
-        self._task = asyncio.current_task()
-        watchers: list[asyncio.Task[None]] = []
-        timer = asyncio.get_running_loop().call_later(
-            WATCH_AFTER, lambda: watchers.append(asyncio.ensure_future(self._cancel_when_gone()))
-        )
-        try:
-            yield
-        except asyncio.CancelledError:
-            if self._task is None or not (self.gone or self.closing) or self._task.uncancel() > 0:
-                raise
-        finally:
-            timer.cancel()
-            for watcher in watchers:
-                watcher.cancel()
-            self._task = None
-
-    async def _cancel_when_gone(self) -> None:
-        await self.left()
-        if self._task is not None:
-            self._task.cancel()
+        return Attended(self)
 
     def end_early(self) -> None:
         """End what runs inside `until_gone`; `finish` then ends the answer. For streams that would outlive the broker."""
-        if self._task is not None and not self.closing:
+        if self.task is not None and not self.closing:
             self.closing = True
-            self._task.cancel()
+            self.task.cancel()
 
     async def finish(self) -> None:
         """Bring an answer that was ended early to a proper end."""
@@ -178,3 +158,34 @@ def aside(exchange: Exchange) -> tuple[Exchange, Kept]:
 async def _nobody_leaves() -> MutableMapping[str, Any]:
     await anyio.sleep_forever()
     raise AssertionError("unreachable")
+
+
+class Attended:
+    """The time in which a client's leaving ends what runs for it. Most of it is over before anybody has to watch."""
+
+    __slots__ = ("_exchange", "_timer", "_watcher")
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+        self._watcher: asyncio.Task[None] | None = None
+
+    def __enter__(self) -> None:
+        self._exchange.task = asyncio.current_task()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._watch)
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        exchange, task = self._exchange, self._exchange.task
+        self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()
+        exchange.task = None
+        ended = isinstance(error, asyncio.CancelledError) and (exchange.gone or exchange.closing)
+        return ended and task is not None and task.uncancel() <= 0
+
+    def _watch(self) -> None:
+        self._watcher = asyncio.ensure_future(self._cancel_when_gone())
+
+    async def _cancel_when_gone(self) -> None:
+        await self._exchange.left()
+        if self._exchange.task is not None:
+            self._exchange.task.cancel()

@@ -83,25 +83,20 @@ class Head(msgspec.Struct):
 
 def head_of(scope: Mapping[str, Any]) -> Head:
     """Return the head of an ASGI request. Raises `Malformed` for a header that came twice and could be read in two ways."""
-    head = Head()
-    seen: set[str] = set()
+    found: dict[str, Any] = {}
     parameters: dict[str, str] = {}
+    relayed = False
     for key, value in scope["headers"]:
-        name = _READ.get(key)
-        if key in _RELAYED or key.startswith(_FORWARDED):
-            head.relayed = True
-        if name is not None:
-            if name in seen:
-                raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)
-            seen.add(name)
-            setattr(head, name, value.decode("latin-1").strip(_BLANKS))
-        elif key.startswith(_PARAMETER):
-            parameter = key.decode("latin-1")
-            if parameter in parameters:
-                raise Malformed(f"the header {parameter} came twice", rpc=HEADER_MISMATCH)
-            parameters[parameter] = value.decode("latin-1").strip(_BLANKS)
-    head.parameters = parameters
-    return head
+        relayed = relayed or key in _RELAYED or key.startswith(_FORWARDED)
+        name, known = _READ.get(key), found
+        if name is None and key.startswith(_PARAMETER):
+            name, known = key.decode("latin-1"), parameters
+        if name is None:
+            continue
+        if name in known:
+            raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)
+        known[name] = value.decode("latin-1").strip(_BLANKS)
+    return Head(**found, parameters=parameters, relayed=relayed)
 
 
 def check_host(head: Head, hosts: Collection[str]) -> None:

@@ -20,6 +20,8 @@ from broker.gateway.envelope import RpcId
 # A session id of ours holds the upstream's: what is longer would not fit into the heads that we take ourselves.
 LONGEST_SESSION = 2048
 EVENT_PREFIX = "broker."
+# Sessions whose seal was good are not opened anew with every call.
+_REMEMBERED = 1_000
 # Begins what is handed out with a question to the caller's own user.
 ASKED_PREFIX = "broker.asked."
 # Begins the state of a question that a server asked back.
@@ -80,13 +82,20 @@ class Seals:
 
     def __init__(self, key: bytes) -> None:
         self._key = hashlib.blake2b(key, digest_size=32).digest()
+        self._opened_before: dict[tuple[str, str, str], Session] = {}
 
     def session(self, session: Session, caller: Caller, server: str) -> str:
         return self._sealed(b"session", session, caller, server)
 
     def open_session(self, text: str, caller: Caller, server: str) -> Session | None:
         """Return the session behind an id, None for one that is foreign or forged."""
-        return self._opened(b"session", text, caller, server, Session)
+        key = (text, caller.principal, server)
+        found = self._opened_before.get(key) or self._opened(b"session", text, caller, server, Session)
+        if found is not None:
+            if len(self._opened_before) >= _REMEMBERED:
+                self._opened_before.clear()
+            self._opened_before[key] = found
+        return found
 
     def joint(self, joint: Joint, caller: Caller) -> str:
         return self._sealed(b"joint", joint, caller, "")

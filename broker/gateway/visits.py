@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 
 import msgspec
 
@@ -71,7 +71,7 @@ class Visit(msgspec.Struct, frozen=True):
             session=self.upstream_session,
             rpc_id=self.message.id,
             broker=broker,
-            trace=trace[1] if trace else secrets.token_hex(16),
+            trace=trace[1] if trace else f"{random.getrandbits(128):032x}",
             parent=trace[2] if trace else "",
             stated=stated,
             capabilities=askable(meta.get(CAPABILITIES_KEY)) if asked else {},

@@ -42,6 +42,7 @@ class AgentToken(msgspec.Struct, frozen=True, omit_defaults=True):
 
 class _Remembered(msgspec.Struct, frozen=True):
     token: AgentToken
+    caller: Caller
     at: float
 
 
@@ -96,7 +97,7 @@ class AgentTokens:
             known = await self._look(hash, known, now)
         if known.token.expires_at <= self._clock():
             raise Unauthenticated("the token has expired")
-        return known.token.caller()
+        return known.caller
 
     async def _look(self, hash: str, known: _Remembered | None, now: float) -> _Remembered:
         try:
@@ -111,5 +112,6 @@ class AgentTokens:
         if len(self._known) >= _KEPT_IN_MEMORY:
             self._known.clear()
         # `now` was read before the store was asked, so that a revocation during the question counts too.
-        self._known[hash] = found = _Remembered(_decode(record), now)
+        token = _decode(record)
+        self._known[hash] = found = _Remembered(token, token.caller(), now)
         return found

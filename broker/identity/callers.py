@@ -43,7 +43,7 @@ class Callers:
         return together(await self._bearer(authorization), vouched)
 
     async def _bearer(self, authorization: str | None) -> Caller:
-        brought = _BEARER.fullmatch(authorization.strip()) if authorization else None
-        if brought is None or kind_of(brought[1]) is not None or not self._tokens.on:
+        brought = _BEARER.fullmatch(authorization.strip()) if authorization and self._tokens.on else None
+        if brought is None or kind_of(brought[1]) is not None:
             return await self._agents.authenticate(authorization)
         return await self._tokens.authenticate(brought[1])

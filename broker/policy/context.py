@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from broker.domain.calls import ToolCall
-from broker.domain.servers import Server, effective_hints
+from broker.domain.servers import Hints, Server, effective_hints
 from broker.policy.access import standing_of
 from broker.policy.model import Facts, Policy
 from broker.policy.rules import Counter, Match
@@ -29,9 +29,16 @@ class Context:
         self.server = server
         self.arguments = call.arguments
         self.groups = groups_of(policy, call) if groups is None else groups
-        self._group_set = frozenset(self.groups)
-        claims = facts.definition.annotations if facts.definition is not None else {}
-        self.hints = effective_hints(server.tools.get(call.tool), claims if isinstance(claims, dict) else {})
+
+    @cached_property
+    def hints(self) -> Hints:
+        """What the tool does: the operator's facts, which the server's own claims can only tighten."""
+        claims = self.facts.definition.annotations if self.facts.definition is not None else {}
+        return effective_hints(self.server.tools.get(self.call.tool), claims)
+
+    @cached_property
+    def _group_set(self) -> frozenset[str]:
+        return frozenset(self.groups)
 
     def unmet(self, match: Match) -> str:
         """Return the first key of a match that does not hold, empty when all do. (Server and tool are the index's.)"""

@@ -68,12 +68,16 @@ class Audit:
         self._fail(self._waiting, "the store was closed")
         await self._spool.close()
 
-    async def append(self, event: Event) -> None:
-        """Durable when it returns. Raises `StoreUnavailable`: then the same event object may be given to `spool`."""
-        done = asyncio.get_running_loop().create_future()
+    def begin(self, event: Event) -> asyncio.Future[None]:
+        """Durable when it is done. Fails with `StoreUnavailable`: then the same event object may be given to `spool`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((event, done))
         self._filled.set()
-        await done
+        return done
+
+    async def append(self, event: Event) -> None:
+        """Durable when it returns. Raises `StoreUnavailable`, as `begin` does."""
+        await self.begin(event)
 
     async def spool(self, event: Event) -> None:
         """Keep an event on disk while the store is away; it is appended when the store is back.

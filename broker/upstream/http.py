@@ -19,7 +19,6 @@ from broker.outgoing import Connector, Reach, refused
 from broker.upstream.sse import Cutter, Event
 
 _OURS = {"accept-encoding": "identity", "user-agent": f"approval-broker/{__version__}"}
-_SKIPPED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 # Idle connections are kept for less than the 5 s after which many servers close theirs: a message that meets a closing
 # connection is a message with an unknown end.
 _IDLE = 4.0
@@ -208,7 +207,6 @@ class HttpServers:
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
-            skip_auto_headers=_SKIPPED,
         )
 
     def _url(self, target: Target) -> URL:

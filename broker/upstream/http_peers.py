@@ -59,6 +59,9 @@ class HttpPeers:
     async def peer(self, server: str) -> NewerHttp | OlderHttp:
         """Raises `UnknownServer`, and `UpstreamUntouched` when it can't be met."""
         target = self._targets(server)
+        met = self._peers.get(server)
+        if met is not None and met[0] is target and not met[1].older:
+            return met[1]
         async with self._locks.setdefault(server, asyncio.Lock()):
             known = self._peers.get(server)
             if known is None or known[0] != target:
