@@ -10,6 +10,8 @@ import msgspec
 
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Verdict
+from broker.domain.text import visible
+from broker.insights.reads import Read
 
 WINDOW = timedelta(days=30)
 
@@ -41,17 +43,26 @@ def past(request: ApprovalRequest, found: Sequence[ApprovalRequest], *, all: boo
     return Past(tuple(same), all)
 
 
-def signals(request: ApprovalRequest, earlier: Past, now: datetime) -> tuple[Signal, ...]:
-    """Return what the past says, the odd first."""
+def signals(request: ApprovalRequest, earlier: Past, now: datetime, read: Read | None = None) -> tuple[Signal, ...]:
+    """Return what the past says, the odd first. `read` is what its agent read from outside shortly before."""
+    outside = [_outside(request, read)] if read is not None else []
     if not earlier.requests:
-        return (Signal("The first time that this agent asks for this tool.", odd=True),)
+        return (*outside, Signal("The first time that this agent asks for this tool.", odd=True))
     found = [
+        *outside,
         *_new_values(request, earlier),
         *_changed_tool(request, earlier),
         _counts(earlier, now),
         *_repeated(request, earlier),
     ]
     return tuple(sorted(found, key=lambda signal: not signal.odd))
+
+
+def _outside(request: ApprovalRequest, read: Read) -> Signal:
+    seconds = int((request.opened_at - read.at).total_seconds())
+    before = f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
+    tool = visible(f"{read.server} → {read.tool}", keep="")
+    return Signal(f"{before} before it asked, the agent read from outside: {tool}.", odd=True)
 
 
 def _counts(earlier: Past, now: datetime) -> Signal:

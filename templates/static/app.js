@@ -133,8 +133,8 @@
       if (name !== "lost" && name !== "found") return hear(name);
       document.getElementById("offline").hidden = name === "found";
       if (name === "lost") return;
-      // What happened while nobody listened is not told again: look.
-      if (open()) hear(`request-${open()}`);
+      // What happened while nobody listened is not told again: look, unless there is an answer that was not read yet.
+      if (open() && !document.querySelector("#detail [role=alert]:not([hidden])")) hear(`request-${open()}`);
       if (document.getElementById("health").childElementCount) hear("health");
     };
     const all = (name) => { tell(name); others.postMessage(name); };

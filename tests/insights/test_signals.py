@@ -9,6 +9,7 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Requirement, RuleApproval
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.domain.reviews import Review, Verdict
+from broker.insights.reads import Read
 from broker.insights.signals import Past, Signal, past, signals
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -46,6 +47,16 @@ def told(found: list[ApprovalRequest], now: ApprovalRequest, *, all: bool = True
 def test_a_first_time_is_odd() -> None:
     now = request(0, RequestState.PENDING)
     assert signals(now, past(now, [now, request(1, tool="other")], all=True), NOW) == (FIRST,)
+
+
+@pytest.mark.parametrize("earlier", [0, 1])
+@pytest.mark.parametrize(("seconds", "told"), [(12, "12 s"), (130, "2 min")])
+def test_what_was_read_from_outside_shortly_before_is_odd_and_comes_first(earlier: int, seconds: int, told: str) -> None:
+    now = request(0, RequestState.PENDING)
+    read = Read(NOW - timedelta(seconds=seconds), "web", "fetch\u202e")
+    found = signals(now, past(now, [request(1)] * earlier, all=True), NOW, read)
+    assert found[0] == Signal(f"{told} before it asked, the agent read from outside: web → fetch\\u{{202e}}.", odd=True)
+    assert len(found) == 2
 
 
 @pytest.mark.parametrize(

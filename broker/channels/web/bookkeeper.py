@@ -11,6 +11,7 @@ import anyio
 from broker.channels.web.archivist import Audit
 from broker.chores import Chore, repeating
 from broker.insights.figures import Figures, Tally
+from broker.insights.reads import Reads
 
 WINDOW = timedelta(days=30)
 BATCH = 500
@@ -26,6 +27,7 @@ class Bookkeeper:
         self._audit = audit
         self._clock = clock
         self._tally = Tally()
+        self.reads = Reads()
         self._place = 0
         self._begun: datetime | None = None
 
@@ -45,6 +47,7 @@ class Bookkeeper:
         while entries := await self._audit.read(self._place, BATCH):
             for entry in entries:
                 self._tally.take(entry)
+                self.reads.take(entry)
             self._place = entries[-1].number
             await anyio.lowlevel.checkpoint()
 

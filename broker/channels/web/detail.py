@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -21,7 +22,7 @@ from broker.domain.comments import may_comment
 from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.redaction import shown as redacted
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
-from broker.errors import StoreUnavailable, UnknownRequest
+from broker.errors import PolicyInvalid, StoreUnavailable, UnknownRequest
 from broker.insights.signals import Past, past, signals
 
 log = structlog.get_logger()
@@ -52,11 +53,28 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
     known = Background(await moments(web, request))
     if earlier is not None:
         visible = [one for one in earlier.requests if may_see(one, who.person, own, web.parts.observers)]
+        read = web.bookkeeper.reads.before(request.call.caller.principal, request.opened_at, partial(_reaches_outside, web))
         known = Background(
-            known.moments, signals(request, earlier, now), _compared(web, request, shown, Past(tuple(visible)).last_approved)
+            known.moments,
+            signals(request, earlier, now, read),
+            _compared(web, request, shown, Past(tuple(visible)).last_approved),
         )
     stated, stands = covered(request.origin.stated, web.parts.mask_key), standing(request, who.person, own, now)
     return request_view(request, shown, known, people=web.people(), standing=stands, now=now, stated=stated)
+
+
+def _reaches_outside(web: Web, server: str, tool: str) -> bool:
+    """Does somebody say that the tool reaches an open world? What nobody said is no signal: it would be one of every call."""
+    try:
+        known = web.parts.policies.current.servers.get(server)
+    except PolicyInvalid:
+        known = None
+    facts = known.tools.get(tool) if known is not None else None
+    if facts is not None and facts.open_world is not None:
+        return facts.open_world
+    last = web.parts.offers.last(server)
+    definition = last[0].tool(tool) if last is not None else None
+    return definition is not None and definition.annotations.get("openWorldHint") is True
 
 
 async def _past(web: Web, request: ApprovalRequest) -> Past | None:

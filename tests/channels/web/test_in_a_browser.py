@@ -12,6 +12,7 @@ from playwright.async_api import Error, expect
 
 from broker.domain.requests import RequestState
 from tests.channels.web.conftest import ANN, BO, Site
+from tests.channels.web.scenes import Scene, visit
 
 expect.set_options(timeout=10_000)
 
@@ -102,6 +103,17 @@ async def test_who_looks_on_while_another_decides_is_told_and_has_no_button_left
     await site.review(await site.visitor(BO), request, "reject", "credited before")
     await expect(page.get_by_role("heading", name="Rejected")).to_be_visible()
     await expect(page.get_by_role("button", name="Approve", exact=True)).to_have_count(0)
+
+
+async def test_who_comes_too_late_can_read_so_for_as_long_as_they_look(site: Site, browser: Any) -> None:
+    request = await site.park()
+    await site.review(await site.visitor(BO), request, "approve")
+    page, wrong = await tab_of(site, browser)
+    await visit(site, page, Scene(f"/r/{request.id}/review", form={"verdict": "approve", "digest": request.digest}))
+    await site.park("Wire 5 to Zed", {"n": 2})
+    await expect(page.get_by_role("link", name="Wire 5 to Zed")).to_be_visible()
+    await expect(page.get_by_text("Your answer was not counted.")).to_be_visible()
+    assert [text for text in wrong if "409" not in text] == []
 
 
 async def test_a_request_that_ends_while_one_looks_shows_its_end(site: Site, browser: Any) -> None:

@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import html
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
+from broker.domain.calls import Caller
+from broker.domain.events import CallDecided
 from broker.domain.requests import RequestState
-from tests.channels.web.conftest import ANN, BO, CY, DANA, EVE, Site
+from broker.domain.servers import Server, ToolFacts
+from broker.store.open import Store
+from tests.channels.web.conftest import ANN, BO, CY, DANA, EVE, Policies, Site, served
 
 
 def text_of(page: str) -> str:
@@ -235,3 +240,19 @@ async def test_the_owner_sees_it_and_an_asked_group_does(site: Site) -> None:
     request = await site.park(asks=(("security", 1),))
     seen = {person: (await (await site.visitor(person)).get(f"/r/{request.id}")).status_code for person in (ANN, CY, DANA)}
     assert seen == {ANN: 404, CY: 200, DANA: 200}
+
+
+@pytest.mark.parametrize(("open_world", "told"), [(True, True), (False, False), (None, False)])
+async def test_what_the_agent_read_from_outside_shortly_before_is_told(store: Store, open_world: bool | None, told: bool) -> None:
+    policies = Policies()
+    servers = {"web": Server("web", url="http://127.0.0.1:9", tools={"fetch": ToolFacts(open_world=open_world)})}
+    policies.current = msgspec.structs.replace(Policies.current, servers=servers)
+    async with served(store, policies=policies) as site:
+        caller = Caller(agent="billing-bot", owner=DANA)
+        await store.audit.append(
+            CallDecided(at=datetime.now(UTC), caller=caller, server="web", tool="fetch", digest="d", effect="allow", policy="p")
+        )
+        request = await site.park()
+        await site.web.bookkeeper.catch_up()
+        page = (await (await site.visitor(ANN)).get(f"/r/{request.id}")).text
+    assert ("before it asked, the agent read from outside: web → fetch." in page) is told
