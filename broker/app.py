@@ -25,6 +25,7 @@ from broker.assets import shipped
 from broker.audit.keys import SigningKey, published, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
+from broker.channels.push.devices import Devices
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import WebParts
@@ -40,6 +41,7 @@ from broker.logs import journey
 from broker.metrics import Metrics
 from broker.operations import RESOURCE, Operations, readiness, scraped
 from broker.outward import Outward, outward
+from broker.pushing import pushing
 from broker.recording import recorder
 from broker.registered import Registry, registry_of
 from broker.reload import PolicyFolder
@@ -111,10 +113,11 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         agents = Agents(identity, cases.desk, cases.guard, cases.releaser)
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
         rooms.push_async_callback(gateway.close)
-        web = await _web(ground, cases.desk, identity, out, said.record)
+        devices, push = await pushing(settings, ground.store, cases.desk, ground.broker, rooms)
+        web = await _web(ground, cases.desk, identity, out, said.record, devices)
         people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         groups.slack = people.slack
-        await _background(ground, cases, out, channels=people.channels)
+        await _background(ground, cases, out, channels=(*people.channels, push))
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
         operations = _operations(ground)
         front = Front({"/mcp": gateway, **people.routes, **dict.fromkeys(OPERATIONS, operations)}, web)
@@ -237,7 +240,7 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
 
 
 async def _web(
-    ground: _Ground, desk: Desk, identity: Identity, out: Outward, record: Callable[[ApprovalRequest], str]
+    ground: _Ground, desk: Desk, identity: Identity, out: Outward, record: Callable[[ApprovalRequest], str], devices: Devices
 ) -> ASGIApp:  # fmt: skip
     store, policies, settings = ground.store, ground.registry.joined, ground.settings
 
@@ -247,7 +250,7 @@ async def _web(
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
-        oidc=identity.oidc, proxy=identity.proxy, timeline=store.audit.about, audit=store.audit,
+        oidc=identity.oidc, proxy=identity.proxy, devices=devices, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
         registry=ground.registry.served(settings, out.tools, out.pins, store),
         history=settings.data.expanduser(),

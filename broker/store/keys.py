@@ -216,9 +216,9 @@ def arrived(mark: str) -> str:
     return _in(0, "slack", "arrived", mark)
 
 
-def wanted() -> str:
-    """Sorted set: what Slack shows and has to be looked at, by when."""
-    return _in(0, "slack", "wanted")
+def wanted(channel: str = "slack") -> str:
+    """Sorted set: what a channel shows and has to be looked at, by when."""
+    return _in(0, channel, "wanted")
 
 
 def posts(subject: str) -> str:

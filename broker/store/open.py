@@ -32,7 +32,7 @@ from broker.store.recordings import Recordings
 from broker.store.requests import Observe, Requests
 from broker.store.sealing import SigningKeys
 from broker.store.shelf import SealHead, Shelf
-from broker.store.slack import SlackStore, slack_store
+from broker.store.slack import SlackStore, Wanted, slack_store
 from broker.store.spool import Spool
 
 log = structlog.get_logger()
@@ -62,6 +62,8 @@ class Store:
     recordings: Recordings
     agreed: Shelf
     slack: SlackStore
+    devices: Shelf
+    pushes: Wanted
     health: Pulse
     clock: Clock
     url: str
@@ -116,6 +118,8 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             recordings=recordings,
             agreed=Shelf(commands, "agreed"),
             slack=slack_store(commands, broker_id),
+            devices=Shelf(commands, "push-devices"),
+            pushes=Wanted(commands, "push"),
             health=pulse,
             clock=pulse.clock,
             url=url,

@@ -55,25 +55,26 @@ class Arrivals:
 class Wanted:
     """Subjects to be looked at, each once however often it was wanted, and when."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, channel: str = "slack") -> None:
         self._commands = commands
+        self._key = keys.wanted(channel)
 
     async def want(self, subject: str, at: datetime | None = None) -> None:
         """Look at it at `at` by the store's clock, or as soon as can be."""
-        await self._commands.script(WANT, (keys.wanted(),), (subject, "now" if at is None else micros(at), ""))
+        await self._commands.script(WANT, (self._key,), (subject, "now" if at is None else micros(at), ""))
 
     async def due(self, limit: int, now: datetime) -> Sequence[tuple[str, int]]:
         """Return subjects whose time has come, with the score that `settle` wants back; the earliest first."""
-        row = await self._commands.run("ZRANGEBYSCORE", keys.wanted(), "-inf", micros(now), "WITHSCORES", "LIMIT", 0, limit)
+        row = await self._commands.run("ZRANGEBYSCORE", self._key, "-inf", micros(now), "WITHSCORES", "LIMIT", 0, limit)
         return [(subject.decode(), int(float(score))) for subject, score in zip(row[::2], row[1::2], strict=True)]
 
     async def settle(self, subject: str, score: int, again: datetime | None) -> None:
         """It was looked at: forget it, or look `again`. Nothing is changed when it was wanted once more meanwhile."""
-        await self._commands.script(WANT, (keys.wanted(),), (subject, "" if again is None else micros(again), score))
+        await self._commands.script(WANT, (self._key,), (subject, "" if again is None else micros(again), score))
 
     async def waiting(self) -> int:
         """How many subjects are wanted, now or later."""
-        return int(await self._commands.run("ZCARD", keys.wanted()))
+        return int(await self._commands.run("ZCARD", self._key))
 
 
 class Posts:

@@ -22,6 +22,7 @@ FLOORS = {
     "upstream": 3,
     "store": 3,
     "identity": 3,
+    "channels.push": 3,
     "channels.slack": 3,
     "channels.web": 3,
     "channels.terminal": 3,

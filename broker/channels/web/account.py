@@ -1,17 +1,19 @@
-"""A person's own account: sessions and passkeys."""
+"""A person's own account: sessions, passkeys, and the devices that are told when something waits."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from litestar import Response, get, post
 from litestar.response import Redirect
 
+from broker.channels.web.devices import Device
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, posted, sign_in_path, visitor
 from broker.domain.events import Noted
-from broker.errors import Forbidden
+from broker.errors import Forbidden, UnknownRequest
 
 # In this order: each names the ones before it as well.
 _BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
@@ -36,8 +38,13 @@ async def _account(request: AnyRequest, web: Web, who: SignedIn, wrong: str = ""
     sessions = [(id, session, browser_of(session.software)) for id, session in await web.parts.sessions.all(who.person)]
     return web.page(
         request, "account.html", status=status, sessions=sessions, this=who.id,
+        devices=await _devices(web, who), push_key=web.parts.devices.key if web.parts.devices else "",
         groups=web.groups(who), passkeys=await web.parts.passkeys.of(who.person), named=named_address(origin), wrong=wrong,
     )  # fmt: skip
+
+
+async def _devices(web: Web, who: SignedIn) -> Sequence[Device]:
+    return await web.parts.devices.of(who.person) if web.parts.devices else ()
 
 
 def browser_of(software: str) -> str:
@@ -82,6 +89,29 @@ async def remove_passkey(request: AnyRequest) -> Redirect:
     return Redirect("/account", status_code=303)
 
 
+@post("/account/devices", status_code=200, include_in_schema=False)
+async def add_device(request: AnyRequest) -> Redirect:
+    """Tell the browser that subscribed when something waits for its person."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    if web.parts.devices is None:
+        raise UnknownRequest("push")
+    browser = browser_of(request.headers.get("user-agent", ""))
+    made = await web.parts.devices.add(who.person, who.groups, form.get("subscription", ""), browser)
+    await web.parts.note(Noted(at=web.now(), what="person.device_added", who=who.person, fields={"device": made.id}))
+    return Redirect("/account", status_code=303)
+
+
+@post("/account/devices/remove", status_code=200, include_in_schema=False)
+async def remove_device(request: AnyRequest) -> Redirect:
+    web = Web.of(request)
+    who, form = await posted(request)
+    device = form.get("device", "")
+    if web.parts.devices is not None and await web.parts.devices.remove(who.person, device):
+        await web.parts.note(Noted(at=web.now(), what="person.device_removed", who=who.person, fields={"device": device}))
+    return Redirect("/account", status_code=303)
+
+
 @post("/account/sessions/end", status_code=200, include_in_schema=False)
 async def end_sessions(request: AnyRequest) -> Redirect:
     """End one session of this person, or all of them."""
@@ -96,4 +126,4 @@ async def end_sessions(request: AnyRequest) -> Redirect:
     return Redirect("/account", status_code=303)
 
 
-ROUTES = (account, end_sessions, begin_passkey, add_passkey, remove_passkey)
+ROUTES = (account, end_sessions, begin_passkey, add_passkey, remove_passkey, add_device, remove_device)

@@ -55,7 +55,7 @@ def web_app(parts: WebParts) -> Litestar:
             *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *receipt_file.ROUTES, *live.ROUTES,
             *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
-            *servers_page.ROUTES, *health_page.ROUTES, files.static_file, api.Api,
+            *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],

@@ -19,6 +19,13 @@ _TYPES = {
 }
 
 
+@get("/sw.js", opt={"anonymous": True}, include_in_schema=False)
+async def service_worker(request: AnyRequest) -> Response[bytes]:
+    """The worker that shows notifications. At the root, since a worker is for the addresses below its own; never cached."""
+    script = Web.of(request).pages.static / "worker.js"
+    return Response(script.read_bytes(), media_type=_TYPES[".js"], headers={"cache-control": "no-cache"})
+
+
 @get("/static/{name:path}", opt={"anonymous": True}, include_in_schema=False)
 async def static_file(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """One file of the static folder. Addresses carry a hash, so they may be cached for ever."""
@@ -28,3 +35,6 @@ async def static_file(request: AnyRequest, name: FromPath[str]) -> Response[byte
         raise UnknownRequest("file")
     keep = "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache"
     return Response(path.read_bytes(), media_type=_TYPES[path.suffix], headers={"cache-control": keep})
+
+
+ROUTES = (static_file, service_worker)

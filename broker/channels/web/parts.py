@@ -18,6 +18,7 @@ from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
 from broker.channels.web.bookkeeper import Bookkeeper
+from broker.channels.web.devices import Devices
 from broker.channels.web.pages import Pages
 from broker.channels.web.policy_tests import PolicyTests
 from broker.channels.web.ports import (
@@ -26,14 +27,12 @@ from broker.channels.web.ports import (
     Checkup,
     Clock,
     Links,
-    NoProxy,
     Note,
     Offers,
     Oidc,
     Passkeys,
     Presence,
     Problems,
-    Proxy,
     Recordings,
     Sessions,
     SignedIn,
@@ -42,6 +41,7 @@ from broker.channels.web.ports import (
     Vitals,
 )
 from broker.channels.web.projection import Projection
+from broker.channels.web.proxy import NoProxy, Proxy
 from broker.channels.web.rehearsing import Rehearser
 from broker.channels.web.uncovered import Uncovered
 from broker.channels.web.visitors import AnyRequest, CookieJar
@@ -99,6 +99,7 @@ class WebParts:
     passkeys: Passkeys
     oidc: Oidc
     proxy: Proxy = field(default_factory=NoProxy)
+    devices: Devices | None = None
     timeline: Timeline
     audit: Audit
     presence: Presence

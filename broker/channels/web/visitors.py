@@ -16,7 +16,8 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from broker.channels.web.ports import Proxy, Sessions, SignedIn, Vouched
+from broker.channels.web.ports import Sessions, SignedIn
+from broker.channels.web.proxy import Proxy, Vouched
 from broker.errors import Forbidden, Malformed, Unauthenticated
 
 AnyRequest = Request[Any, Any, Any]

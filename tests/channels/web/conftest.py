@@ -27,6 +27,8 @@ from broker.agreement import Agreement
 from broker.approvals.desk import Desk
 from broker.approvals.ports import SeenTool
 from broker.assets import shipped
+from broker.channels.push.devices import Devices
+from broker.channels.push.sending import ServerKey
 from broker.channels.web.app import web_app
 from broker.channels.web.headers import secured
 from broker.channels.web.parts import Web, WebParts
@@ -212,6 +214,7 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "desk": desk, "requests": store.requests, "changes": store.changes, "policies": policies, "health": store.health,
         "sessions": sessions, "links": links, "tokens": tokens,
         "passkeys": Passkeys(store.credentials, clock=clock),
+        "devices": Devices(store.devices, ServerKey(b"k" * 32).public, clock=clock),
         "oidc": Oidc((), store.credentials, clock=clock), "timeline": store.audit.about,
         "audit": store.audit, "presence": store.presence, "note": store.audit.append,
         "problems": lambda: policies.problems, "checkup": checkup,

@@ -22,7 +22,8 @@ SECRET = "Pay the ransom"
 
 PUBLIC = {
     "GET /sign-in", "POST /sign-in", "GET /sign-in/{secret:str}", "GET /sign-in/with/{provider:str}",
-    "GET /sign-in/with/{provider:str}/back", "GET /sign-in/proxy", "GET /health/banner", "GET /static/{name:path}",
+    "GET /sign-in/with/{provider:str}/back", "GET /sign-in/proxy", "GET /health/banner",
+    "GET /static/{name:path}", "GET /sw.js",
     "GET /api/v1/schema/openapi.json", "GET /api/v1/schema", "GET /api/v1/schema/{path:str}",
 }  # fmt: skip
 """For everybody: names nothing and nobody."""
@@ -30,7 +31,8 @@ PUBLIC = {
 OWN = {
     "GET /": 200, "GET /inbox/list": 200, "GET /history": 200, "GET /history/export/{form:str}": 200, "GET /live": 200,
     "GET /account": 200, "POST /account/sessions/end": 303, "POST /account/passkeys/begin": 200, "POST /account/passkeys": 403,
-    "POST /account/passkeys/remove": 303, "POST /sign-out": 303,
+    "POST /account/devices": 400, "POST /account/devices/remove": 303, "POST /account/passkeys/remove": 303,
+    "POST /sign-out": 303,
 }  # fmt: skip
 """For whoever is signed in: their own things, with what an outsider gets."""
 

@@ -1,0 +1,48 @@
+"""Notifications in a real Chromium, under the strict policy of the pages. Its push service is out of reach: a loopback one
+stands in for it, and the browser's own tools hand over what that one was sent."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import anyio
+from playwright.async_api import expect
+
+from broker.store.open import Store
+from tests.channels.push.conftest import Phone, pushed
+from tests.channels.web.conftest import ANN
+from tests.channels.web.test_in_a_browser import tab_of, violations
+
+# What Chromium would get from its own service.
+SUBSCRIBED = "PushManager.prototype.subscribe = async () => ({ toJSON: () => (%s) });"
+
+
+async def test_a_subscribed_browser_shows_what_waits_and_is_removed_again(store: Store, browser: Any) -> None:
+    async with pushed(store) as pushing:
+        phone = Phone(pushing.service.url)
+        page, wrong = await tab_of(pushing.site, browser, permissions=["notifications"])
+        await page.add_init_script(SUBSCRIBED % json.dumps(phone.subscription))
+        devtools = await page.context.new_cdp_session(page)
+        workers: list[Any] = []
+        devtools.on("ServiceWorker.workerRegistrationUpdated", lambda told: workers.extend(told["registrations"]))
+        await devtools.send("ServiceWorker.enable")
+        await page.goto("/account")
+        await page.get_by_role("button", name="Tell this device").click()
+        await expect(page.get_by_text("Chrome on Linux").nth(1)).to_be_visible()
+        request = await pushing.site.park(severity="critical")
+        await pushing.service.arrived(1)
+        told = phone.opened(pushing.service.messages[0][2]).decode()
+        await devtools.send("ServiceWorker.deliverPushMessage", {
+            "origin": pushing.site.url, "registrationId": workers[0]["registrationId"], "data": told,
+        })  # fmt: skip
+        shown = "navigator.serviceWorker.ready.then((one) => one.getNotifications())"
+        look = shown + ".then((all) => all.map((one) => [one.title, one.body, one.tag, one.data.path]))"
+        with anyio.fail_after(10):
+            while not (found := await page.evaluate(look)):  # noqa: ASYNC110 - the browser tells no page of it
+                await anyio.sleep(0.02)
+        assert found == [["Approval needed", "Severity: Critical", request.id, f"/r/{request.id}"]]
+        await page.get_by_role("button", name="Remove").click()
+        await expect(page.get_by_text("None yet.").nth(1)).to_be_visible()
+        assert await pushing.devices.of(ANN) == []
+        assert (wrong, await violations(page)) == ([], [])
