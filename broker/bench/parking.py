@@ -15,6 +15,7 @@ from urllib.parse import quote
 import msgspec
 import uvloop
 
+from broker.bench.beside import paced
 from broker.bench.load import quantile
 from broker.bench.processes import memory_kib, more_files
 from broker.bench.wire import Answer, Connection, connect, mcp_headers, message, request
@@ -28,7 +29,10 @@ PAUSE = 0.5
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`agent` and `person` are tokens; `pid` is the broker's process, whose memory is read."""
+    """`agent` and `person` are tokens; `pid` is the broker's process, whose memory is read.
+
+    `beside` is for how many seconds allowed calls are made without parked ones, twice, and beside them.
+    """
 
     port: int
     agent: str
@@ -36,6 +40,7 @@ class Order(msgspec.Struct, frozen=True):
     count: int
     pid: int
     store_pids: tuple[int, ...] = ()
+    beside: float = 2.0
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -43,6 +48,7 @@ class Parked(msgspec.Struct, frozen=True):
 
     `to_last_byte`: from the start of the reviewer's POST to the last byte of the agent's answer, one review at a time.
     `draining`: the seconds that all others took, reviewed by 16 at once. `refused` reviews were answered by 503 and repeated;
+    `alone_p99` and `beside_p99` are of 100 allowed calls a second, without and beside the parked ones, which have progress.
     `error` is what ended the run.
     """
 
@@ -57,6 +63,8 @@ class Parked(msgspec.Struct, frozen=True):
     to_last_byte_p99: float
     draining: float
     refused: int = 0
+    alone_p99: float = 0.0
+    beside_p99: float = 0.0
     error: str = ""
 
 
@@ -97,7 +105,8 @@ class Callers:
         connection = await connect("127.0.0.1", self._order.port)
         connection.heard.add_done_callback(lambda _: gate.release())
         self.connections.append(connection)
-        body = message("tools/call", {"name": "guarded", "arguments": {"text": f"number {number}"}}, stateless=True)
+        told = {"name": "guarded", "arguments": {"text": f"number {number}"}}
+        body = message("tools/call", told, stateless=True, meta={"progressToken": number})
         headers = mcp_headers("tools/call", "guarded", self._order.agent)
         answer = connection.send(request("POST", self._where, "/mcp/bench", body, headers))
         answer.add_done_callback(lambda done: self._ended.put_nowait(done.exception() or done.result()))
@@ -199,6 +208,7 @@ async def run(order: Order) -> Parked:
     """Park, review and answer all calls of the order."""
     more_files()
     callers, reviewers, times = Callers(order), Reviewers(order), Times()
+    alone = await paced(order.port, order.agent, order.beside)
     before = _memory(order)
     begin = perf_counter()
     await callers.open()
@@ -206,21 +216,14 @@ async def run(order: Order) -> Parked:
     if told := callers.turned_away():
         raise ConnectionError(f"a call was not parked: {told}")
     broker, store = (after - idle for after, idle in zip(_memory(order), before, strict=True))
+    beside = await paced(order.port, order.agent, order.beside)
     waiting = await reviewers.pending()
     listed = len(waiting)
     await times.take(callers, reviewers, waiting)
-    answered = len(times.last_byte)
-    begin = perf_counter()
-    rest = len(waiting)
-    draining = asyncio.create_task(reviewers.approve_all(waiting))
-    for _ in range(rest):
-        if draining.done():
-            draining.result()  # a reviewer that failed is the reason, not the silence that follows
-        await callers.next()
-        answered += 1
-    await draining
-    took = perf_counter() - begin
+    answered = len(times.last_byte) + len(waiting)
+    took = await _drained(callers, reviewers, waiting)
     callers.close()
+    alone += await paced(order.port, order.agent, order.beside)
     return Parked(
         count=order.count,
         listed=listed,
@@ -233,7 +236,21 @@ async def run(order: Order) -> Parked:
         to_last_byte_p99=quantile(times.last_byte, 0.99) * 1e3,
         draining=took,
         refused=reviewers.refused,
+        alone_p99=quantile(sorted(alone), 0.99) * 1e3,
+        beside_p99=quantile(sorted(beside), 0.99) * 1e3,
     )
+
+
+async def _drained(callers: Callers, reviewers: Reviewers, waiting: list[Summary]) -> float:
+    """Have the rest reviewed, and return the seconds until all have their answers."""
+    begin, rest = perf_counter(), len(waiting)
+    draining = asyncio.create_task(reviewers.approve_all(waiting))
+    for _ in range(rest):
+        if draining.done():
+            draining.result()  # a reviewer that failed is the reason, not the silence that follows
+        await callers.next()
+    await draining
+    return perf_counter() - begin
 
 
 def _memory(order: Order) -> tuple[int, int]:

@@ -46,13 +46,13 @@ def _parked(results: Results) -> str:
         [
             f"{one.count:,}", f"{one.answered:,}", ms(one.to_last_byte_p50), ms(one.to_last_byte_p99), ms(one.post_p50),
             f"{one.broker_kib:.1f}", f"{one.store_kib:.1f}", f"{one.parking:.1f}", f"{one.draining:.1f}",
-            str(one.refused), one.error,
+            str(one.refused), ms(one.beside_p99), ratio(one.beside_p99, one.alone_p99), one.error,
         ]
         for one in results.parked
     ]  # fmt: skip
     columns = [
         "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s",
-        "503s", "error",
+        "503s", "100 allowed/s p99", "of alone", "error",
     ]  # fmt: skip
     return table("parked calls, each on its own connection", columns, rows) if rows else ""
 

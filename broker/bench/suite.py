@@ -64,7 +64,7 @@ def measure(wanted: Wanted, say: Say) -> Results:
         for count in wanted.parked:
             say(f"parked: {count:,} calls, reviewed one by one, then all")
             with _upstream() as (_, port), broker_under_test(url(port), reviewer=True) as broker:
-                results.parked.append(_parked(broker, count))
+                results.parked.append(_parked(broker, count, wanted.seconds))
             results.woken.append(msgspec.json.decode(run_json("broker.bench.waking", str(count).encode()), type=Woken))
     return results
 
@@ -106,8 +106,8 @@ def _load(plan: Plan) -> list[Cell]:
     return msgspec.json.decode(run_json("broker.bench.load", msgspec.json.encode(plan)), type=list[Cell])
 
 
-def _parked(broker: UnderTest, count: int) -> Parked:
-    order = Order(broker.port, broker.agent, broker.person, count, broker.pid, broker.store_pids)
+def _parked(broker: UnderTest, count: int, beside: float) -> Parked:
+    order = Order(broker.port, broker.agent, broker.person, count, broker.pid, broker.store_pids, beside)
     try:
         return msgspec.json.decode(run_json("broker.bench.parking", msgspec.json.encode(order)), type=Parked)
     except ConfigInvalid as error:  # a run that breaks is a row of the report: the other parts were measured all the same

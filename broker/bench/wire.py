@@ -91,8 +91,10 @@ def request(method: str, host: str, path: str, body: bytes, headers: dict[str, s
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
 
 
-def message(method: str, params: Mapping[str, object], *, stateless: bool, message_id: int = 1) -> bytes:
-    """Return a JSON-RPC request; without a session it carries the envelope that 2026-07-28 asks for."""
+def message(
+    method: str, params: Mapping[str, object], *, stateless: bool, message_id: int = 1, meta: Mapping[str, object] = {}
+) -> bytes:  # fmt: skip
+    """Return a JSON-RPC request; without a session it carries the envelope that 2026-07-28 asks for, and `meta`."""
     if stateless:
         params = {
             **params,
@@ -100,6 +102,7 @@ def message(method: str, params: Mapping[str, object], *, stateless: bool, messa
                 "io.modelcontextprotocol/protocolVersion": VERSION,
                 "io.modelcontextprotocol/clientCapabilities": {},
                 "io.modelcontextprotocol/clientInfo": {"name": "bench", "version": "1"},
+                **meta,
             },
         }
     return msgspec.json.encode({"jsonrpc": "2.0", "id": message_id, "method": method, "params": params})

@@ -45,9 +45,41 @@ def test_a_short_bench_answers_every_call_and_leaves_no_process(tmp_path: Path) 
     assert all(cell["calls"] > 0 for cell in results["calls"])
     assert [(parked["listed"], parked["answered"]) for parked in results["parked"]] == [(20, 20)]
     assert [(opened["target"], opened["answered"]) for opened in results["opened"]] == [("plain forwarding", 20), ("broker", 20)]
+    assert all(parked["alone_p99"] > 0 and parked["beside_p99"] > 0 for parked in results["parked"])
     assert "added p50" in done.stdout and "POST to last byte" in done.stdout
     left = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True).stdout
     assert [line for line in left.splitlines() if "broker-bench-" in line] == []
+
+
+@linux
+@pytest.mark.slow
+def test_a_thousand_calls_that_wait_with_progress_hardly_slow_down_those_that_pass(tmp_path: Path) -> None:
+    """The best of three runs counts: other work of the machine only adds."""
+    ratios = []
+    for number in range(3):
+        out = tmp_path / f"{number}.json"
+        command = [
+            sys.executable,
+            "-m",
+            "broker",
+            "bench",
+            "--only",
+            "parked",
+            "--parked",
+            "1000",
+            "--seconds",
+            "6",
+            "--json",
+            str(out),
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
+        assert done.returncode == 0, done.stdout + done.stderr
+        [parked] = json.loads(out.read_text())["parked"]
+        assert (parked["listed"], parked["answered"]) == (1_000, 1_000)
+        ratios.append(parked["beside_p99"] / parked["alone_p99"])
+        if ratios[-1] <= 3:
+            return
+    raise AssertionError(f"p99 beside 1,000 parked calls is {ratios} times that without")
 
 
 @pytest.mark.parametrize("count", [100, 1_000])
