@@ -22,6 +22,8 @@ Send = Callable[[Any], Awaitable[None]]
 ASGIApp = Callable[[Any, Any, Any], Awaitable[None]]
 # Seconds that open streams get at shutdown, after they were told.
 GRACEFUL = 4
+# Seconds between two looks whether the last connection has gone.
+_LOOK = 0.005
 
 
 class Front:
@@ -40,15 +42,43 @@ class Front:
 
 
 class Server(uvicorn.Server):
-    """Uvicorn, with `stopping` set at the first signal: parked calls answer PENDING, event streams end."""
+    """Uvicorn, with `stopping` set at the first signal: parked calls answer PENDING, event streams end.
+
+    It ends when it is told and when the last connection has gone, where uvicorn looks ten times a second.
+    """
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
         self._stopping = stopping
+        self._told = asyncio.Event()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._stopping.set()
+        self._told.set()
         super().handle_exit(sig, frame)
+
+    async def main_loop(self) -> None:
+        await self.on_tick(0)  # makes the headers of all answers
+        await self._told.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        try:
+            async with asyncio.timeout(self.config.timeout_graceful_shutdown):
+                await self._left()
+        except TimeoutError:
+            for task in self.server_state.tasks:
+                task.cancel()
+
+    async def _left(self) -> None:
+        """Wait until all callers and their answers have gone; a second Ctrl-C ends the waiting."""
+        while (self.server_state.connections or self.server_state.tasks) and not self.force_exit:  # noqa: ASYNC110 - no event tells it
+            await asyncio.sleep(_LOOK)
+        for listener in self.servers:
+            await listener.wait_closed()
 
     def stop(self) -> None:
         """End as at SIGTERM, for whoever runs the broker inside a program."""

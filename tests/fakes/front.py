@@ -13,6 +13,7 @@ import uvicorn
 
 from broker.errors import UpstreamError
 from broker.gateway.ports import Answer, Forwarder
+from broker.serving import Server
 
 
 class Front:
@@ -66,14 +67,15 @@ async def fronted(forwarder: Forwarder) -> AsyncIterator[tuple[str, Front]]:
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
-    server = uvicorn.Server(uvicorn.Config(front, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1))
+    config = uvicorn.Config(front, log_level="error", lifespan="off", ws="none", timeout_graceful_shutdown=1)
+    server = Server(config, asyncio.Event())
     with listener:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+            tasks.start_soon(server._serve, [listener])
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}/mcp/", front
             finally:
-                server.should_exit = True
+                server.stop()
 
 
 async def _left(receive: Any) -> None:

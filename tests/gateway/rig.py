@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +25,7 @@ from broker.domain.peers import NOBODY, Peer
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Verdict
-from broker.domain.servers import Server
+from broker.domain.servers import Server as GuardedServer
 from broker.errors import Unauthenticated
 from broker.gateway.app import Gateway
 from broker.gateway.listener import bounded
@@ -32,6 +33,7 @@ from broker.gateway.voices import USUAL_PACE, Pace
 from broker.policy.load import load
 from broker.policy.model import Policy
 from broker.registered import barred
+from broker.serving import Server
 from broker.store import keys
 from broker.store.open import Store
 from broker.upstream.http import HttpServers, Target
@@ -111,7 +113,7 @@ class Rig:
     def target(self, name: str) -> Target:
         return Target(self.policies.current.servers[name].url, self.secrets, name in self.stateless)
 
-    def server(self, name: str) -> Server | None:
+    def server(self, name: str) -> GuardedServer | None:
         server = self.policies.current.servers.get(name)
         return server and msgspec.structs.replace(server, methods=self.methods.get(name, ()))
 
@@ -169,14 +171,13 @@ async def serving(app: Any) -> AsyncIterator[str]:
         config = uvicorn.Config(
             app, http=bounded(32 << 10), lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1
         )
-        server = uvicorn.Server(config)
-        server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
+        server = Server(config, asyncio.Event())
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.serve, [listener])
+            tasks.start_soon(server._serve, [listener])
             with anyio.fail_after(10):
                 while not server.started:  # noqa: ASYNC110  uvicorn has no event for it
                     await anyio.sleep(0.005)
             try:
                 yield f"http://127.0.0.1:{listener.getsockname()[1]}"
             finally:
-                server.should_exit = True
+                server.stop()

@@ -200,11 +200,11 @@ async def served(app: Any) -> AsyncIterator[str]:
     """Serve an ASGI application on a free port."""
     listener = listening("127.0.0.1", 0)
     running = server(app, asyncio.Event())
-    task = asyncio.create_task(running.serve(sockets=[listener]))
+    task = asyncio.create_task(running._serve([listener]))
     try:
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
-        running.should_exit = True
+        running.stop()
         await task
 
 
