@@ -62,7 +62,7 @@ class _Ear:
 
 
 class Releaser:
-    """Runs approved calls. A broker with an attached caller claims at once, the others a moment later."""
+    """Runs approved calls. A broker with an attached caller claims at once, the others `grace` seconds later."""
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Releaser:
         *,
         broker: str,
         lease: timedelta,
+        grace: float = GRACE,
     ) -> None:
         self._requests = requests
         self._changes = changes
@@ -80,6 +81,7 @@ class Releaser:
         self._fitness = fitness
         self._broker = broker
         self._lease = lease
+        self._grace = grace
         self._lines: dict[RequestId, list[_Queue | _Ear]] = {}
         self._busy: set[RequestId] = set()
         self._idle = asyncio.Event()
@@ -125,14 +127,14 @@ class Releaser:
         async with self._changes.follow() as changes:
             async for change in changes:
                 if change.state is RequestState.APPROVED:
-                    self._start(tasks, change.request, 0.0 if change.request in self._lines else GRACE)
+                    self._start(tasks, change.request, 0.0 if change.request in self._lines else self._grace)
 
     async def _scan(self, tasks: anyio.abc.TaskGroup) -> None:
         """Find what was approved while nobody listened: after a crash, or a reconnect."""
         while True:
             with suppress(StoreUnavailable):
                 for request_id in await self._requests.approved(limit=200):
-                    self._start(tasks, request_id, 0.0 if request_id in self._lines else GRACE)
+                    self._start(tasks, request_id, 0.0 if request_id in self._lines else self._grace)
             await anyio.sleep(SCAN)
 
     def _start(self, tasks: anyio.abc.TaskGroup, request_id: RequestId, after: float) -> None:

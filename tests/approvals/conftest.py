@@ -86,7 +86,7 @@ class Counter:
             brakes=self.brakes,
         )  # fmt: skip
         self.releaser = Releaser(
-            self.store.requests, self.store.changes, self.ledger, fitness, broker=self.broker, lease=self.lease
+            self.store.requests, self.store.changes, self.ledger, fitness, broker=self.broker, lease=self.lease, grace=0.1
         )
 
     def make_guard(self, **options: Any) -> Guard:

@@ -101,7 +101,7 @@ class Rig:
         fitness = Fitness(self.store.requests, self.policies, self.tools, counters, clock=clock)
         releases = HttpReleases(self.once, self.target, self.tools.schema)
         self.releaser = Releaser(
-            self.store.requests, self.store.changes, releases, fitness, broker=self.broker, lease=timedelta(seconds=30)
+            self.store.requests, self.store.changes, releases, fitness, broker=self.broker, lease=timedelta(seconds=30), grace=0.1
         )
         self.gateway = Gateway(
             authenticate=authenticate, catalogue=self.server, names=lambda: self.policies.current.servers, judge=self.guard,

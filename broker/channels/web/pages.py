@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +18,29 @@ class Pages:
 
     def __init__(self, folder: Path) -> None:
         self.static = folder / "static"
-        self._environment = Environment(
-            loader=FileSystemLoader(folder / "web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-            auto_reload=False,
-        )
-        self._environment.globals["static"] = cache(self._static)
-        self._environment.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell, pieces=pieces)
+        self._environment = _environment(folder)
 
     def render(self, template: str, **values: Any) -> str:
         return self._environment.get_template(template).render(values)
 
-    def _static(self, name: str) -> str:
-        """Return the address of a static file, with the head of its hash: it may be cached for ever."""
-        digest = hashlib.sha256((self.static / name).read_bytes()).hexdigest()
-        return f"/static/{name}?v={digest[:12]}"
+
+@cache
+def _environment(folder: Path) -> Environment:
+    """One for each folder: a template is compiled once."""
+    made = Environment(
+        loader=FileSystemLoader(folder / "web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.globals["static"] = cache(partial(_static, folder / "static"))
+    made.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell, pieces=pieces)
+    return made
+
+
+def _static(folder: Path, name: str) -> str:
+    """Return the address of a static file, with the head of its hash: it may be cached for ever."""
+    digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+    return f"/static/{name}?v={digest[:12]}"

@@ -99,7 +99,9 @@ class Bench:
         fitness = Fitness(
             requests, self.policies, self.tools, self.store.counters, clock=self.store.clock, still_in=self.groups.still_in
         )
-        self.releaser = Releaser(requests, changes, self.ledger, fitness, broker=self.broker, lease=timedelta(seconds=30))
+        self.releaser = Releaser(
+            requests, changes, self.ledger, fitness, broker=self.broker, lease=timedelta(seconds=30), grace=0.1
+        )
         self.janitor = Janitor(requests, keep=timedelta(days=1), clock=self.store.clock)
 
     @asynccontextmanager

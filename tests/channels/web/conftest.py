@@ -147,7 +147,7 @@ class Site:
         return client
 
     def stranger(self) -> httpx2.AsyncClient:
-        client = httpx2.AsyncClient(base_url=self.url, timeout=10)
+        client = httpx2.AsyncClient(base_url=self.url, timeout=10, verify=False)  # plain HTTP: no certificates to load
         self.closing.push_async_callback(client.aclose)
         return client
 
@@ -276,12 +276,18 @@ def _port_of(file: Path) -> int:
     raise TimeoutError("Chromium did not start")
 
 
-@pytest.fixture
-async def browser(chromium: str) -> AsyncIterator[Any]:
+@pytest.fixture(scope="module")
+async def driven(chromium: str) -> AsyncIterator[Any]:
+    """The browser as Playwright drives it, by a process of its own: one for all tests of a file."""
     from playwright.async_api import async_playwright  # noqa: PLC0415 - only where there is a browser
 
     async with async_playwright() as playwright:
-        connected = await playwright.chromium.connect_over_cdp(chromium)
-        yield connected
-        for context in connected.contexts:
-            await context.close()
+        yield await playwright.chromium.connect_over_cdp(chromium)
+
+
+@pytest.fixture
+async def browser(driven: Any) -> AsyncIterator[Any]:
+    kept = list(driven.contexts)  # the browser's first profile: it would end with that
+    yield driven
+    for context in (one for one in driven.contexts if one not in kept):
+        await context.close()
