@@ -165,7 +165,7 @@ async def test_a_removed_passkey_approves_nothing(site: Site, browser: Any) -> N
     signed = await assertion(site, page, request.id, request.digest, "approve")
     await page.goto("/account")
     await page.get_by_role("button", name="Remove").click()
-    await expect(page.get_by_text("None yet.")).to_be_visible()
+    await expect(page.get_by_role("region", name="Passkeys").get_by_text("None yet.")).to_be_visible()
     assert await send(site, page, request.id, signed) == 403
 
 
