@@ -20,6 +20,7 @@ from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Verdict
 from broker.running import Running, running
+from broker.serving import listening
 from broker.settings import Settings
 from tests.fakes.scripted import Upstream
 from tests.gateway.rig import serving
@@ -80,7 +81,7 @@ class Wired:
 
 @asynccontextmanager
 async def wired(
-    redis_url: str, home: Path, *, rules: str = RULES, people: str = PEOPLE, servers: str = "", **settings: Any
+    redis_url: str, home: Path, *, rules: str = RULES, people: str = PEOPLE, servers: str = "", port: int = 0, **settings: Any
 ) -> AsyncIterator[Wired]:  # fmt: skip
     """Yield a broker on a store that is empty. `servers` is the text of servers.yaml, if another one is meant."""
     folder = home / "policies"
@@ -89,9 +90,15 @@ async def wired(
     async with serving(upstream) as upstream.url:
         for name, text in (("servers", servers or SERVERS.format(url=upstream.url)), ("people", people), ("rules", rules)):
             (folder / f"{name}.yaml").write_text(text)
-        made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=0, **settings)
+        made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=port, **settings)
         async with running(made) as run, httpx2.AsyncClient(timeout=20) as http:
             lasts = timedelta(hours=1)
             agent = await run.broker.identity.agents.add("bot", owner="sam@example.com", lasts=lasts)
             dana = await run.broker.identity.people.add("dana@example.com", scopes=("read", "review"), lasts=lasts)
             yield Wired(run, upstream, http, agent, dana)
+
+
+def free_port() -> int:
+    """A port that was free a moment ago, for a broker that has to know its public address before it listens."""
+    with listening("127.0.0.1", 0) as listener:
+        return int(listener.getsockname()[1])
