@@ -31,12 +31,6 @@ DEFENCES = (
         '"arguments": {}, "rest": rest}',
     ),
     Defence(
-        "test_an_approved_call_runs_once_with_the_reviewed_arguments",
-        REQUESTS,
-        "self._still(RequestState.APPROVED)\n        if self.release_by",
-        "if self.release_by",
-    ),
-    Defence(
         "test_what_is_judged_is_what_is_encoded_and_not_what_came_in",
         "broker/gateway/envelope.py",
         "return encoded(self.body)",

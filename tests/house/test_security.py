@@ -32,13 +32,15 @@ def test_every_threat_has_a_defence_and_a_test() -> None:
 def test_every_threat_has_a_defence_that_can_be_switched_off() -> None:
     rows = [line for line in TABLE.splitlines() if "`test_" in line and line.startswith("| ")]
     known = {defence.test for defence in ALL}
-    assert [row.split(" | ")[0] for row in rows if not known & set(re.findall(r"`(test_\w+)`", row))] == []
-    assert sorted(known - set(NAMED)) == []
+    bare = [row.split(" | ")[0] for row in rows if not known & set(re.findall(r"`(test_\w+)`", row))]
+    assert bare == [], "say in tests/house/more_defences.py how to switch the defence of these threats off"
+    assert sorted(known - set(NAMED)) == [], "the table of SECURITY.md does not name these tests any more"
 
 
 @pytest.mark.parametrize("defence", ALL, ids=lambda defence: f"{defence.file}-{defence.test}")
 def test_the_code_of_a_defence_stands_once_where_it_is_said_to(defence: Defence) -> None:
-    assert (ROOT / defence.file).read_text().count(defence.code) == 1
+    found = (ROOT / defence.file).read_text().count(defence.code)
+    assert found == 1, "the code has changed: say in tests/house/*defences.py how this defence is switched off now"
 
 
 @pytest.mark.slow
