@@ -247,12 +247,14 @@ async def _web(
     async def opening() -> Store:
         return store
 
+    registry = ground.registry.served(settings, out.tools, out.pins, store)
+    await ground.registry.tells(settings, registry, store, ground.broker, ground.rooms)
     parts = WebParts(
         desk=desk, requests=store.requests, changes=store.changes, policies=policies, health=store.health,
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, proxy=identity.proxy, devices=devices, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
-        registry=ground.registry.served(settings, out.tools, out.pins, store),
+        registry=registry,
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,
         problems=lambda: policies.problems, checkup=lambda: examined(settings, ground.policies, opening), clock=now,

@@ -11,12 +11,13 @@ from datetime import datetime
 
 from broker.approvals.ports import PolicySource
 from broker.channels.web.parts import RegistryParts
+from broker.channels.webhook.notices import Notices, Tracker
 from broker.domain.calls import Caller
 from broker.domain.servers import Server
 from broker.domain.terms import Slot
-from broker.errors import PolicyInvalid
+from broker.errors import ConfigInvalid, PolicyInvalid
 from broker.joined import Joined
-from broker.outgoing import Reach
+from broker.outgoing import Reach, client
 from broker.policy.access import refusal, standing_of
 from broker.registry.accepting import Accepting
 from broker.registry.catalogue import Catalogue
@@ -25,12 +26,14 @@ from broker.registry.enrolling import Enrolling, House
 from broker.registry.pins import Pins
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
+from broker.registry.tracker import Notice, notice_of, told_of
 from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.store.open import Store
 
 # Seconds that a name may take to be resolved when a server is enrolled.
 RESOLVED_WITHIN = 5.0
+LEAST_SECRET = 24
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,29 @@ class Registry:
             reviewing=Reviewing(self.enrolling, tools, pins, self.joined, store.clock),
             accepting=Accepting(self.enrolling, tools, pins, store.refused, store.audit, store.clock),
             declarations=self.declarations, read=settings.registry_read, namespace=settings.registry_namespace,
+            secret=secret_of(settings), once=store.once,
         )  # fmt: skip
+
+    async def tells(self, settings: Settings, parts: RegistryParts, store: Store, broker: str, rooms: AsyncExitStack) -> None:
+        """Tell the tracker that the settings name of every move."""
+        if not settings.review_webhook:
+            return
+        http = client(Reach([settings.review_webhook], settings.private_networks))
+        rooms.push_async_callback(http.close)
+
+        async def write(notice: Notice) -> bytes:
+            found = self.roster.enrolments.get(notice.server)
+            if found is None:  # this broker has not read what another one wrote
+                await self.roster.look()
+                found = self.roster.enrolments[notice.server]
+            page = f"{settings.public_url.rstrip('/')}/servers/{found.local}"
+            return told_of(notice, found, await parts.reviewing.sheet(found), page)
+
+        notices = Notices(
+            store.enrolled, store.leases, http, Tracker(settings.review_webhook, secret_of(settings)), write, broker=broker,
+            clock=store.clock,
+        )  # fmt: skip
+        await rooms.enter_async_context(notices.running())
 
 
 async def registry_of(
@@ -59,9 +84,18 @@ async def registry_of(
     await rooms.enter_async_context(roster.running())
     joined = Joined(folder, roster)
     enrolling = Enrolling(
-        store.enrolled, roster, house_of(settings), declared=joined.declared, resolve=resolve, broker=broker
+        store.enrolled, roster, house_of(settings), declared=joined.declared, resolve=resolve, broker=broker,
+        tell=notice_of if settings.review_webhook else None,
     )  # fmt: skip
     return Registry(joined, roster, enrolling, Declarations(store.enrolled, roster, lambda: folder.current.servers))
+
+
+def secret_of(settings: Settings) -> bytes:
+    """The webhooks' secret, empty where there is none. Raises `ConfigInvalid` for one that could be guessed, or is missing."""
+    secret = settings.review_webhook_secret.get_secret_value().encode() if settings.review_webhook_secret else b""
+    if len(secret) < LEAST_SECRET and (secret or settings.review_webhook):
+        raise ConfigInvalid(f"review_webhook_secret: set one of at least {LEAST_SECRET} characters")
+    return secret
 
 
 def house_of(settings: Settings) -> House:

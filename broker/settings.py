@@ -135,6 +135,10 @@ class Settings(BaseSettings):
     review_groups: dict[Literal["security", "legal_privacy", "genai"], tuple[str, ...]] = Field(
         {}, description="groups that review enrolled servers, by slot; a slot without a group can't be passed"
     )
+    review_webhook: str = Field("", description="address that is told of moves of enrolled servers, signed (Standard Webhooks)")
+    review_webhook_secret: SecretStr | None = Field(
+        None, description="signs what the webhook sends, and a tracker's answers to /api/hooks/reviews; at least 24 characters"
+    )
     enrol_networks: tuple[str, ...] = Field((), description="private networks where enrolled servers may be, e.g. 10.0.0.0/8")
     experiments_last: Duration = Field(timedelta(days=14), description="how long an enrolled experiment gets calls")
     registry_read: Literal["anonymous", "signed_in", "filtered"] = Field(

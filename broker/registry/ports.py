@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 import msgspec
@@ -94,3 +94,13 @@ class Notes(Protocol):
     async def append(self, event: Event) -> None:
         """Durable when it returns."""
         ...
+
+
+class Once(Protocol):
+    """Marks of what may happen once only. Each method raises `StoreUnavailable`."""
+
+    async def first(self, mark: str, lasts: timedelta) -> bool:
+        """Set a mark; False where it was there."""
+        ...
+
+    async def forget(self, mark: str) -> None: ...

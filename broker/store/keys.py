@@ -191,6 +191,11 @@ def enrolled_notices() -> str:
     return _in(0, "enrolled", "notices")
 
 
+def once(mark: str) -> str:
+    """String with a time to live: something that may happen once only did."""
+    return _in(0, "once", mark)
+
+
 def lease(name: str) -> str:
     """String with a time to live: who holds a lease."""
     return _in(0, "lease", name)

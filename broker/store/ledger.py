@@ -5,6 +5,7 @@ So a reader that has seen a stamp has seen everything up to it, whichever broker
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from broker.domain.events import Event, encode_event
@@ -36,6 +37,15 @@ class RecordLedger:
         if last is not None and (behind := int(last) + 1 - micros(at)) > 0:
             at += timedelta(microseconds=behind)
         return Held(int(count or 0), at, {name.decode(): value for name, value in zip(row[::2], row[1::2], strict=True)})
+
+    async def notices(self) -> Mapping[str, bytes]:
+        """What the tracker has to be told of yet, by a number that grows."""
+        row = await self._commands.run("HGETALL", keys.enrolled_notices())
+        return {name.decode(): value for name, value in zip(row[::2], row[1::2], strict=True)}
+
+    async def told(self, notice: str) -> None:
+        """Forget a notice."""
+        await self._commands.run("HDEL", keys.enrolled_notices(), notice)
 
     async def write(self, name: str, record: bytes, held: Held, event: Event | None, notice: tuple[str, bytes] | None) -> bool:
         """Write one record on top of what was read, its event and its notice with it. False when somebody was faster."""

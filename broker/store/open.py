@@ -26,6 +26,7 @@ from broker.store.embedded import Embedded
 from broker.store.health import Pulse
 from broker.store.leases import Leases
 from broker.store.ledger import RecordLedger
+from broker.store.once import Once
 from broker.store.outbox import TAKEOVER, StreamOutbox
 from broker.store.presence import Presence
 from broker.store.recordings import Recordings
@@ -57,6 +58,7 @@ class Store:
     stops: Shelf
     seals: SealHead
     leases: Leases
+    once: Once
     presence: Presence
     durability: Durability
     recordings: Recordings
@@ -113,6 +115,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
+            once=Once(commands),
             presence=Presence(commands, pulse.clock),
             durability=Durability(commands),
             recordings=recordings,

@@ -17,9 +17,13 @@ _READY = "listening on "
 
 
 def serve(app: Any, path: str = "/mcp") -> None:
-    """Serve an ASGI app on a free port of 127.0.0.1; print its address once it listens; end when standard input ends."""
+    """Serve an ASGI app on 127.0.0.1, at the port of TOY_PORT or a free one; print its address once it listens.
+
+    It ends when standard input ends.
+    """
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(os.environ.get("TOY_PORT", "0"))))
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, lifespan="on", ws="none")
     server = uvicorn.Server(config)
     threading.Thread(target=_end_with_parent, args=(server,), daemon=True).start()

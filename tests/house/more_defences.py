@@ -230,4 +230,28 @@ MORE = (
         "if False:",
     ),
     Defence("test_a_body_of_more_than_a_megabyte_is_refused", "broker/gateway/exchange.py", "if len(body) > limit:", "if False:"),
+    Defence(
+        "test_reviews_of_what_has_changed_since_do_not_count",
+        "broker/domain/enrolment.py",
+        "one if one.shown == shown else SlotReview(ticket=one.ticket)",
+        "one",
+    ),
+    Defence(
+        "test_a_review_of_what_has_changed_since_is_refused",
+        "broker/registry/reviewing.py",
+        "if proposal_digest(before, digests) != shown:",
+        "if False:",
+    ),
+    Defence(
+        "test_a_message_that_comes_again_is_refused",
+        "broker/channels/web/hooks_api.py",
+        'if registry.once is None or not await registry.once.first(f"review:{message}", REMEMBERED):',
+        "if False:",
+    ),
+    Defence(
+        "test_every_list_fits_the_openapi_text_and_tells_no_upstream_address",
+        "broker/registry/official.py",
+        """"remotes": [{"type": "streamable-http", "url": f"{base.rstrip('/')}/mcp/{local}"}]""",
+        '"remotes": document.get("remotes", [])',
+    ),
 )

@@ -53,19 +53,25 @@ from broker.insights.signals import Past
 from broker.registry.accepting import Accepting
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling
+from broker.registry.ports import Once
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
 
 
 @dataclass(frozen=True, kw_only=True)
 class RegistryParts:
-    """The registry's verbs. `read` says who reads its API, `namespace` begins the official names of servers of files."""
+    """The registry's verbs. `read` says who reads its API, `namespace` begins the official names of servers of files.
+
+    `secret` signs a tracker's answers, each of which counts `once`; empty: none is taken.
+    """
 
     reviewing: Reviewing
     accepting: Accepting
     declarations: Declarations
     read: str = "signed_in"
     namespace: str = ""
+    secret: bytes = b""
+    once: Once | None = None
 
     @property
     def enrolling(self) -> Enrolling:

@@ -76,8 +76,12 @@ REGISTRY_MOVES: dict[str, object] = {
 }  # fmt: skip
 """What moves a server: refused without the scope `servers`, and for servers of others. `validate` only tells."""
 
+SIGNED = {"POST /api/hooks/reviews"}
+"""Known by its signature alone."""
+
 KNOWN = (
     PUBLIC
+    | SIGNED
     | REGISTRY.keys()
     | REGISTRY_MOVES.keys()
     | OWN.keys()
