@@ -26,6 +26,8 @@ REVIEWERS = 16
 PATIENCE = 60.0
 TRIES = 20
 PAUSE = 0.5
+# What an agent reads whose call was not made since the store did not answer.
+STORE_AWAY = b"can't reach its store"
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -47,7 +49,8 @@ class Parked(msgspec.Struct, frozen=True):
     """Times in ms, memory in KiB for each parked call: of the broker (its connection included) and of the store.
 
     `to_last_byte`: from the start of the reviewer's POST to the last byte of the agent's answer, one review at a time.
-    `draining`: the seconds that all others took, reviewed by 16 at once. `refused` reviews were answered by 503 and repeated;
+    `draining`: the seconds that all others took, reviewed by 16 at once. `refused` reviews and calls were told that the store
+    does not answer, and repeated.
     `alone_p99` and `beside_p99` are of 100 allowed calls a second, without and beside the parked ones, which have progress.
     `error` is what ended the run.
     """
@@ -88,18 +91,29 @@ class Callers:
         self._where = f"127.0.0.1:{order.port}"
         self.port = order.port
         self.connections: list[Connection] = []
+        self.refused = 0
+        self._again: list[int] = []
         self._ended: asyncio.Queue[Answer | BaseException] = asyncio.Queue()
 
     async def open(self) -> None:
-        """Open them, some hundred on their way at a time, and return when each is parked: when it hears something."""
-        gate = asyncio.Semaphore(ON_THEIR_WAY)
-        for number in range(self._order.count):
+        """Open them, some hundred on their way at a time, and return when each is parked: when it hears something.
+
+        A call that was not made since the store was busy is counted and made again, as agents are told to.
+        """
+        gate, numbers = asyncio.Semaphore(ON_THEIR_WAY), list(range(self._order.count))
+        for turn in range(TRIES):
+            await asyncio.sleep(PAUSE if turn else 0)
+            for number in numbers:
+                async with asyncio.timeout(PATIENCE):
+                    await gate.acquire()
+                await self._call(number, gate)
             async with asyncio.timeout(PATIENCE):
-                await gate.acquire()
-            await self._call(number, gate)
-        async with asyncio.timeout(PATIENCE):
-            for connection in self.connections:
-                await connection.heard
+                for connection in self.connections:
+                    await connection.heard
+            await asyncio.sleep(0)  # who heard its whole answer was not parked: that is known a moment later
+            numbers, self._again = self._again, []
+            if not numbers:
+                return
 
     async def _call(self, number: int, gate: asyncio.Semaphore) -> None:
         connection = await connect("127.0.0.1", self._order.port)
@@ -109,7 +123,14 @@ class Callers:
         body = message("tools/call", told, stateless=True, meta={"progressToken": number})
         headers = mcp_headers("tools/call", "guarded", self._order.agent)
         answer = connection.send(request("POST", self._where, "/mcp/bench", body, headers))
-        answer.add_done_callback(lambda done: self._ended.put_nowait(done.exception() or done.result()))
+        answer.add_done_callback(lambda done: self._end(number, done.exception() or done.result()))
+
+    def _end(self, number: int, answer: Answer | BaseException) -> None:
+        if isinstance(answer, Answer) and STORE_AWAY in answer.body:
+            self.refused += 1
+            self._again.append(number)
+        else:
+            self._ended.put_nowait(answer)
 
     def turned_away(self) -> str:
         """Return what the first call was told that was answered before anybody decided; empty when all are parked."""
@@ -153,11 +174,16 @@ class Reviewers:
                 return found
 
     async def approve(self, connection: Connection, one: Summary) -> Answer:
-        """Approve one request. A 503 (nothing was decided) is counted and tried again, as a person would."""
+        """Approve one request. A 503 is counted and tried again, as a person would.
+
+        After a 503 nobody knows whether the review was written: a 409 then says that the request was decided, by this one.
+        """
         body = msgspec.json.encode({"verdict": "approve", "digest": one.digest})
         path = f"/api/v1/requests/{one.id}/reviews"
-        for _ in range(TRIES):
+        for turn in range(TRIES):
             answer = await connection.send(request("POST", self._where, path, body, self._headers))
+            if answer.status == 409 and turn:
+                return answer
             if answer.status != 503:
                 break
             self.refused += 1
@@ -235,7 +261,7 @@ async def run(order: Order) -> Parked:
         to_last_byte_p50=quantile(times.last_byte, 0.5) * 1e3,
         to_last_byte_p99=quantile(times.last_byte, 0.99) * 1e3,
         draining=took,
-        refused=reviewers.refused,
+        refused=reviewers.refused + callers.refused,
         alone_p99=quantile(sorted(alone), 0.99) * 1e3,
         beside_p99=quantile(sorted(beside), 0.99) * 1e3,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from broker.bench.figures import figures
 from broker.bench.load import Cell
 from broker.bench.suite import Results
 
@@ -19,7 +20,9 @@ def report(results: Results) -> str:
             parts.append(table(title, CALL_COLUMNS, list(call_rows(cells))))
     if results.ready:
         parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
-    parts += [part(results) for part in (_opened, _woken, _parked)]
+    if results.stall:
+        parts.append(f"a reload of 1,000 rules kept everybody waiting for {ms(results.stall)} at most")
+    parts += [part(results) for part in (_opened, _woken, _parked, _promised)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -52,9 +55,15 @@ def _parked(results: Results) -> str:
     ]  # fmt: skip
     columns = [
         "parked", "answered", "POST to last byte p50", "p99", "POST p50", "KiB each", "in store", "parking s", "draining s",
-        "503s", "100 allowed/s p99", "of alone", "error",
+        "refused", "100 allowed/s p99", "of alone", "error",
     ]  # fmt: skip
     return table("parked calls, each on its own connection", columns, rows) if rows else ""
+
+
+def _promised(results: Results) -> str:
+    words = {True: "yes", False: "no", None: "not measured"}
+    rows = [[one.figure, one.measured, one.must_reach, words[one.met]] for one in figures(results)]
+    return table("what the broker promises", ["figure", "measured", "must reach", "met"], rows)
 
 
 CALL_COLUMNS = ["target", "connections", "calls/s", "of direct", "p50", "added p50", "p99", "CPU us/call", "errors"]

@@ -38,11 +38,15 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 class Results(msgspec.Struct):
-    """Everything that was measured. Times in ms, CPU in us, memory in KiB, `ready` in seconds."""
+    """Everything that was measured. Times in ms, CPU in us, memory in KiB, `ready` in seconds.
+
+    `stall` is the longest time in which a reload of 1,000 rules let nothing else run.
+    """
 
     machine: str
     version: str = __version__
     ready: float = 0.0
+    stall: float = 0.0
     policy: list[DecisionCost] = msgspec.field(default_factory=list)
     calls: list[Cell] = msgspec.field(default_factory=list)
     sessions: list[Cell] = msgspec.field(default_factory=list)
@@ -58,6 +62,7 @@ def measure(wanted: Wanted, say: Say) -> Results:
     if "policy" in wanted.parts:
         say("policy: decisions in this process")
         results.policy = [decision_cost(rules, wanted.seconds) for rules in (100, 1_000)]
+        results.stall = msgspec.json.decode(run_json("broker.bench.reloading", b"1000"), type=float)
     if {"calls", "open"} & {*wanted.parts}:
         _passing(wanted, results, say)
     if "parked" in wanted.parts:

@@ -27,6 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print. Raises `ConfigInvalid` when a process of the bench can't be started."""
     import msgspec  # noqa: PLC0415 - the command line starts fast
 
+    from broker.bench.figures import figures  # noqa: PLC0415
     from broker.bench.report import report  # noqa: PLC0415
     from broker.bench.suite import Wanted, measure  # noqa: PLC0415
 
@@ -40,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     results = measure(wanted, lambda text: print(f"… {text}", file=sys.stderr, flush=True))
     print(report(results))
     if args.json:
-        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
+        told = {**msgspec.structs.asdict(results), "figures": figures(results)}
+        args.json.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
     failed = [cell for cell in (*results.calls, *results.sessions) if cell.errors]
     lost = any(one.answered < one.count for one in results.opened) or any(one.answered < one.count for one in results.parked)
     return 1 if failed or lost else 0

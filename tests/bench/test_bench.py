@@ -46,7 +46,8 @@ def test_a_short_bench_answers_every_call_and_leaves_no_process(tmp_path: Path) 
     assert [(parked["listed"], parked["answered"]) for parked in results["parked"]] == [(20, 20)]
     assert [(opened["target"], opened["answered"]) for opened in results["opened"]] == [("plain forwarding", 20), ("broker", 20)]
     assert all(parked["alone_p99"] > 0 and parked["beside_p99"] > 0 for parked in results["parked"])
-    assert "added p50" in done.stdout and "POST to last byte" in done.stdout
+    assert "added p50" in done.stdout and "POST to last byte" in done.stdout and "must reach" in done.stdout
+    assert [one["met"] for one in results["figures"]].count(None) < len(results["figures"]) == 12
     left = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True).stdout
     assert [line for line in left.splitlines() if "broker-bench-" in line] == []
 
