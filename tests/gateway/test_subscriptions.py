@@ -70,8 +70,8 @@ async def test_a_client_hears_of_each_move_of_its_task(asking: Rig, http: httpx2
         await asking.review((await asking.asked())[0], Verdict.REJECT, "not her")
         told = (await heard())["params"]
     looked = await ask(http, asking, "tasks/get", {"taskId": task})
-    assert told == {**looked, "_meta": {SUBSCRIPTION: "sub"}} | {} if "resultType" in told else True
-    assert (told["status"], told["taskId"], told["result"]) == ("completed", task, looked["result"])
+    assert {**told, "resultType": "complete"} == {**looked, "_meta": {SUBSCRIPTION: "sub"}}
+    assert (told["status"], told["taskId"]) == ("completed", task)
 
 
 async def test_foreign_tasks_and_those_of_who_takes_none_are_not_told(asking: Rig, http: httpx2.AsyncClient) -> None:
@@ -117,3 +117,22 @@ async def test_tasks_and_the_servers_own_changes_come_on_one_stream(
     [seen] = upstream.of("subscriptions/listen")
     assert seen.message is not None
     assert seen.message["params"]["notifications"] == {"toolsListChanged": True}, "no server hears of the broker's tasks"
+
+
+async def test_a_server_that_fails_is_told_as_ever(asking: Rig, http: httpx2.AsyncClient, upstream: Upstream) -> None:
+    async def breaks(seen: Seen, reply: Reply) -> None:
+        await reply.raw(500, b"<html>", content_type="text/html")
+
+    upstream.on["subscriptions/listen"] = breaks
+    refused = await post(http, asking.mcp("scripted"), listen({"toolsListChanged": True, "taskIds": []}))
+    assert (refused.status_code, refused.json()["error"]["code"]) == (502, -32603)
+
+
+async def test_a_stream_of_tasks_ends_with_the_broker(asking: Rig, http: httpx2.AsyncClient) -> None:
+    told = head("subscriptions/listen")
+    with anyio.fail_after(15):
+        async with http.stream("POST", asking.mcp("scripted"), json=listen({"taskIds": []}), headers=told) as stream:
+            lines = stream.aiter_lines()
+            assert "message" in await anext(lines)
+            asking.gateway.drain()
+            assert [line async for line in lines if "error" in line] == []
