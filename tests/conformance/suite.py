@@ -1,11 +1,11 @@
-"""Runs the official MCP conformance suite against one address and reads what it found."""
+"""Runs the official MCP conformance suite against addresses and reads what it found."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,8 @@ import yaml
 from tests.node.install import install
 
 PACKAGE = "@modelcontextprotocol/conformance"
+SCENARIO_WITHIN = "90000"
+"""Milliseconds that one scenario may take: far more than any needs, since machines are busy."""
 BEARER = Path(__file__).with_name("bearer.mjs")
 
 
@@ -34,33 +36,47 @@ def required(revision: str) -> frozenset[str]:
     return frozenset(yaml.safe_load(pinned.read_text())["server"])
 
 
-def run(url: str, revision: str, results: Path, *, token: str = "", timeout: float = 110) -> Score:
-    """Run every scenario that applies to `revision`; with `token`, each request carries it as a bearer token.
+class Run(NamedTuple):
+    """One suite against one address; with `token`, each request carries it as a bearer token.
 
-    The suite's whole output is in `results`.
+    It runs what `revision` requires and whatever else applies to it, or these `scenarios` alone.
     """
-    with _running(url, ("--requirements", revision), results, token) as suite:
-        suite.wait(timeout)
-    return _read(results)
+
+    url: str
+    revision: str
+    token: str = ""
+    scenarios: frozenset[str] = frozenset()
+
+    def arguments(self) -> list[list[str]]:
+        """What to call the suite with, once for each process that it takes."""
+        if not self.scenarios:
+            return [["--requirements", self.revision]]
+        return [["--spec-version", self.revision, "--force", "--scenario", one] for one in sorted(self.scenarios)]
 
 
-def run_each(url: str, revision: str, scenarios: Collection[str], results: Path, *, token: str) -> Score:
-    """Run some scenarios, all at once: they spend their time waiting."""
+def run(one: Run, results: Path, *, timeout: float = 110) -> Score:
+    """Run one suite. Its whole output is in `results`."""
+    return run_all({"": one}, results, timeout=timeout)[""]
+
+
+def run_all(runs: Mapping[str, Run], results: Path, *, timeout: float = 110) -> dict[str, Score]:
+    """Run suites at once, since they spend most of their time waiting. The output of each is in a folder of its name."""
     with ExitStack() as stack:
-        suites = [
-            stack.enter_context(_running(url, ("--spec-version", revision, "--force", "--scenario", one), results, token))
-            for one in scenarios
-        ]
+        suites = []
+        for name, one in runs.items():
+            (results / name).mkdir(exist_ok=True)
+            suites += [stack.enter_context(_running(one, more, results / name)) for more in one.arguments()]
         for suite in suites:
-            suite.wait(110)
-    return _read(results)
+            suite.wait(timeout)
+    return {name: _read(results / name) for name in runs}
 
 
 @contextmanager
-def _running(url: str, what: Sequence[str], results: Path, token: str) -> Iterator[subprocess.Popen[bytes]]:
+def _running(one: Run, more: Sequence[str], results: Path) -> Iterator[subprocess.Popen[bytes]]:
     program = install().script(PACKAGE, "dist/index.js")
-    command = [*program, "server", "--url", url, *what, "--output-dir", str(results)]
-    environment = {**os.environ, "CONFORMANCE_TOKEN": token, "NODE_OPTIONS": f"--import={BEARER.as_uri()}" if token else ""}
+    command = [*program, "server", "--url", one.url, *more, "--output-dir", str(results), "--timeout", SCENARIO_WITHIN]
+    options = f"--import={BEARER.as_uri()}" if one.token else ""
+    environment = {**os.environ, "CONFORMANCE_TOKEN": one.token, "NODE_OPTIONS": options}
     with (results / "log.txt").open("a") as log, subprocess.Popen(command, env=environment, stdout=log, stderr=log) as suite:
         try:
             yield suite
@@ -71,10 +87,12 @@ def _running(url: str, what: Sequence[str], results: Path, token: str) -> Iterat
 def _read(results: Path) -> Score:
     failed: dict[str, list[str]] = {}
     passed = set()
-    for found in results.glob("server-*/checks.json"):
-        # The folder is named server-SCENARIO-2026-11-23T15-46-01-918Z.
+    for found in sorted(results.glob("server-*/checks.json")):
+        # The folder is named server-SCENARIO-2026-11-23T15-46-01-918Z: what was run twice counts as it was the second time.
         scenario = found.parent.name.removeprefix("server-").rsplit("-", 6)[0]
         checks = json.loads(found.read_text())
+        failed.pop(scenario, None)
+        passed.discard(scenario)
         if complaints := [f"{check['id']}: {check.get('errorMessage', '')}" for check in checks if check["status"] == "FAILURE"]:
             failed[scenario] = complaints
         elif any(check["status"] == "SUCCESS" for check in checks):

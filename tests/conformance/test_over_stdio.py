@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.suite import required, run
+from tests.conformance.suite import Run, required, run
 from tests.fakes.conformance_tools import listed
 from tests.fakes.stdio_bench import ROOT
 from tests.journeys.brokers import ALLOW_ALL, place
@@ -76,6 +76,6 @@ def test_every_requirement_holds_but_for_what_is_lost(
 ) -> None:
     url, token = guarded
     wanted = required(revision)
-    score = run(f"{url}/mcp/{server}", revision, tmp_path, token=token, timeout=350).of(wanted)
+    score = run(Run(f"{url}/mcp/{server}", revision, token), tmp_path, timeout=350).of(wanted)
     assert set(score.failed) == lost
     assert score.passed == wanted - lost
