@@ -4,6 +4,10 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
+# Tests mostly wait, for timers and for processes: twice as many workers as cores keep the cores busy.
+WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+# What Python compiles for the tests is kept, beside the sources and not among them, whatever the shell's setting.
+KEEP := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$$PWD/.cache/bytecode"
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links -p 3.11 pyproject.toml
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
@@ -20,7 +24,7 @@ demo: $(VENV)/.run ## everything on one machine, with toy servers (ARGS=--unatte
 	@$(BIN)/broker demo $(ARGS)
 
 test: tools ## the whole suite (ARGS=tests/house: a part of it)
-	@export PATH="$$PWD/.cache/bin:$$PATH"; $(BIN)/pytest -n 2 --dist worksteal -q $(ARGS) || { status=$$?; test $$status -eq 1 || exit $$status; \
+	@export PATH="$$PWD/.cache/bin:$$PATH" $(KEEP); $(BIN)/pytest -n $(WORKERS) --dist worksteal -q $(ARGS) || { status=$$?; test $$status -eq 1 || exit $$status; \
 		echo "what failed is run once more, alone: a busy machine is no fault of the code, failing twice is"; \
 		$(BIN)/pytest -q --last-failed --last-failed-no-failures none $(ARGS); }
 

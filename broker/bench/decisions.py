@@ -1,4 +1,4 @@
-"""What one decision of the policy costs, in this process: arguments of 2 KB against 100 and 1,000 rules."""
+"""What one decision of the policy costs, in this process: arguments of 2 KB against 10, 100 and 1,000 rules."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def measure(wanted: Wanted, say: Say) -> Results:
     results = Results(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {platform.system()}")
     if "policy" in wanted.parts:
         say("policy: decisions in this process")
-        results.policy = [decision_cost(rules, wanted.seconds) for rules in (100, 1_000)]
+        results.policy = [decision_cost(rules, wanted.seconds) for rules in (10, 100, 1_000)]
         results.stall = msgspec.json.decode(run_json("broker.bench.reloading", b"1000"), type=float)
     if {"calls", "open"} & {*wanted.parts}:
         _passing(wanted, results, say)
