@@ -75,15 +75,21 @@ FORGED: dict[str, Callable[[Provider], str]] = {
 }
 
 SHUT = {
-    "POST /mcp/tools": 401, "GET /mcp/tools": 401, "DELETE /mcp/tools": 401, "POST /mcp/nowhere": 401,
+    "POST /mcp/tools": 401, "GET /mcp/tools": 401, "DELETE /mcp/tools": 401, "POST /mcp/nowhere": 401, "POST /mcp": 401,
     "POST /api/authz/check": 401, "GET /api/v1/me": 401, "GET /api/v1/requests": 401, "GET /api/v1/watch": 401,
     "GET /api/v1/requests/ID": 401, "GET /api/v1/requests/ID/receipt": 401, "POST /api/v1/requests/ID/reviews": 401,
     "POST /api/v1/requests/ID/comments": 401, "POST /api/v1/requests/ID/record": 401,
     "GET /": 303, "GET /r/ID": 303, "POST /r/ID/review": 303,
 }  # fmt: skip
-OPEN_TO_AGENTS = {"POST /mcp/tools": 200, "GET /mcp/tools": 405, "DELETE /mcp/tools": 200, "POST /mcp/nowhere": 404}
+OPEN_TO_AGENTS = {
+    "POST /mcp/tools": 200,
+    "GET /mcp/tools": 405,
+    "DELETE /mcp/tools": 200,
+    "POST /mcp/nowhere": 404,
+    "POST /mcp": 200,
+}
 AGENT = SHUT | OPEN_TO_AGENTS | {"POST /api/authz/check": 200}
-ANOTHER_SERVERS = SHUT | dict.fromkeys(OPEN_TO_AGENTS, 404) | {"POST /api/authz/check": 200}
+ANOTHER_SERVERS = SHUT | dict.fromkeys(OPEN_TO_AGENTS, 404) | {"POST /mcp": 400} | {"POST /api/authz/check": 200}
 PERSON = SHUT | {
     "POST /api/authz/check": 200, "GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200,
     "GET /api/v1/requests/ID": 200, "GET /api/v1/requests/ID/receipt": 409, "POST /api/v1/requests/ID/reviews": 409,
@@ -101,8 +107,9 @@ async def answers(here: Wired, token: str | None, request_id: str) -> dict[str, 
     found = {}
     for endpoint in SHUT:
         method, path = endpoint.replace("ID", request_id).split(" ")
-        if method == "POST" and path.startswith("/mcp/"):
-            found[endpoint] = (await post(here.http, here.url + path, call(), **head)).status_code
+        if method == "POST" and path.startswith("/mcp"):
+            message = call("echo" if path != "/mcp" else "tools__echo")
+            found[endpoint] = (await post(here.http, here.url + path, message, **head)).status_code
             continue
         body = next((value for end, value in BODIES.items() if path.endswith(end)), None)
         async with here.http.stream(method, here.url + path, headers=head, json=body) as answer:

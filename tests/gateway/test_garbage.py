@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
 import random
+import sys
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -18,6 +22,7 @@ SEEDS = (
     json.dumps(request("tools/call", {"name": "echo", "arguments": {}})).encode(),
     json.dumps(request("notifications/cancelled", {"requestId": 1})).encode(),
     json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}}).encode(),
+    json.dumps(call("scripted__echo", {"a": [1, {"b": None}]})).encode(),
 )
 PARTS = (b"{", b"}", b"[", b"]", b'"', b":", b",", b"null", b"1e999", b"-", b"\\u0000", b"\\", b"\x00", b"\xff", b'"id":{}')
 
@@ -39,8 +44,8 @@ def mutated(chance: random.Random) -> bytes:
     return bytes(body)
 
 
-async def check(rig: Rig, http: httpx2.AsyncClient, count: int, seed: int) -> None:
-    chance, url = random.Random(seed), rig.mcp("scripted")
+async def check(http: httpx2.AsyncClient, url: str, count: int, seed: int) -> None:
+    chance = random.Random(seed)
     session = await begun(http, url)
     older = {"accept": "*/*", "content-type": "application/json", "mcp-session-id": session}
     for _ in range(count):
@@ -55,11 +60,26 @@ async def check(rig: Rig, http: httpx2.AsyncClient, count: int, seed: int) -> No
 
 
 async def test_garbage_is_answered_well_formed(scripted: Rig, http: httpx2.AsyncClient) -> None:
-    await check(scripted, http, 500, seed=1)
+    await check(http, scripted.mcp("scripted"), 400, seed=1)
+    await check(http, scripted.all, 200, seed=2)
+
+
+def resident() -> int:
+    """Bytes of memory that this process has, the gateway in it."""
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 @pytest.mark.slow
-async def test_much_garbage_is_answered_well_formed(scripted: Rig, http: httpx2.AsyncClient, upstream: Upstream) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.timeout(600)
+async def test_much_garbage_is_answered_well_formed_and_leaves_nothing_behind(
+    scripted: Rig, http: httpx2.AsyncClient, upstream: Upstream
+) -> None:
+    used: list[int] = []
     for seed in range(10):
-        await check(scripted, http, 1_000, seed)
+        for url in (scripted.mcp("scripted"), scripted.all):
+            await check(http, url, 500, seed)
         upstream.seen.clear()
+        used.append(resident())
+    assert used[-1] - used[1] < 4 << 20, [value >> 10 for value in used]
