@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
@@ -16,11 +16,13 @@ from broker.upstream.targets import Directory
 
 
 @asynccontextmanager
-async def prober(catalogue: Callable[[str], Server | None], *, connect_within: float = 5.0) -> AsyncIterator[Prober]:
-    """Yield a prober for a catalogue. Servers that it starts are ended with it."""
+async def prober(
+    catalogue: Callable[[str], Server | None], *, connect_within: float = 5.0, for_enrolled: Sequence[str] = ()
+) -> AsyncIterator[Prober]:
+    """Yield a prober for a catalogue. Servers that it starts are ended with it. `for_enrolled`: where enrolled ones may be."""
     target = Directory(catalogue).target
     own = Credentials()
-    http = HttpServers(target, credentials=own, connect_within=connect_within)
+    http = HttpServers(target, credentials=own, connect_within=connect_within, for_enrolled=for_enrolled)
     peers = HttpPeers(http.forward, target, _no_schema)
     stdio = StdioForwarder(catalogue, silence=timedelta(minutes=1))
     async with stdio.running():

@@ -108,6 +108,15 @@ def parent_of(request: ApprovalRequest) -> Context:
 
 def tracing(environment: Mapping[str, str] = os.environ) -> Tracing | None:
     """Return the tracing that the `OTEL_*` variables ask for, None where they don't. Raises `ConfigInvalid`."""
+    provider = exporting(environment, "approval-broker")
+    return Tracing(provider) if provider is not None else None
+
+
+def exporting(environment: Mapping[str, str], service: str) -> TracerProvider | None:
+    """Return what sends the spans of `service` where the `OTEL_*` variables say, None where they don't.
+
+    Raises `ConfigInvalid`.
+    """
     wanted = environment.get("OTEL_TRACES_EXPORTER", "")
     to = any(environment.get(f"OTEL_EXPORTER_OTLP_{name}") for name in ("ENDPOINT", "TRACES_ENDPOINT"))
     if environment.get("OTEL_SDK_DISABLED", "").lower() == "true" or wanted == "none" or not (wanted or to):
@@ -117,16 +126,16 @@ def tracing(environment: Mapping[str, str] = os.environ) -> Tracing | None:
     protocol = environment.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or environment.get("OTEL_EXPORTER_OTLP_PROTOCOL")
     if wanted != "console" and protocol not in (None, "http/protobuf"):
         raise ConfigInvalid(f"spans can't be sent by {protocol}: set OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf")
-    return Tracing(_provider("console" if wanted == "console" else "otlp"))
+    return _provider("console" if wanted == "console" else "otlp", service)
 
 
-def _provider(exporter: str) -> TracerProvider:
+def _provider(exporter: str, service: str) -> TracerProvider:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExporter  # noqa: PLC0415
 
-    named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": "approval-broker"}
+    named = {} if "OTEL_SERVICE_NAME" in os.environ else {"service.name": service}
     provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(ConsoleSpanExporter() if exporter == "console" else OTLPSpanExporter()))
     return provider

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from broker.registry.pins import Pin, Pins
     from broker.registry.ports import Listing
     from broker.registry.standing import Stand
+    from broker.upstream.probe import Prober
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -70,7 +72,7 @@ async def _describe(name: str) -> int:
         if found := [one for one in (await enrolments(here)).values() if name in (one.name, one.local)]:
             print("\n".join(enrolled_lines(found[0], await _pins(here).of(found[0].local))))
             return 0
-        server, pins = _server(here, name), await _pins(here).of(name)
+        server, pins = _server(here.policy.servers, name), await _pins(here).of(name)
     print(f"{name}: {_way(server)}")
     print(f"owner: {server.owner.team or 'nobody'} {server.owner.contact}".rstrip())
     print(f"trust: {server.trust}")
@@ -92,8 +94,8 @@ async def _ask(names: Sequence[str]) -> int:
     from broker.registry.listing_text import listing_lines  # noqa: PLC0415
 
     status = 0
-    async with office() as here, _prober(here) as prober:
-        servers = [_server(here, name) for name in names or sorted(here.policy.servers)]
+    async with office() as here, _asking(here) as (known, prober):
+        servers = [_server(known, name) for name in names or sorted(known)]
         for server in servers:
             try:
                 listing = await prober.probe(server.name)
@@ -114,8 +116,8 @@ def _pin(args: argparse.Namespace) -> int:
 async def _accept(args: argparse.Namespace) -> int:
     from broker.registry.listing_text import offer_lines  # noqa: PLC0415
 
-    async with office() as here, _prober(here) as prober:
-        server = _server(here, args.name)
+    async with office() as here, _asking(here) as (known, prober):
+        server = _server(known, args.name)
         listing = await prober.probe(server.name)
         stands = [stand for stand in await _stands(here, listing, server) if not args.tools or stand.tool in args.tools]
         if unknown := set(args.tools) - {stand.tool for stand in stands}:
@@ -164,10 +166,10 @@ def _confirmed(question: str, yes: bool) -> bool:
     return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _server(here: Office, name: str) -> Server:
-    if name not in here.policy.servers:
-        raise ConfigInvalid(f"servers.yaml has no `{name}`: it knows {', '.join(sorted(here.policy.servers)) or 'none'}")
-    return here.policy.servers[name]
+def _server(known: Mapping[str, Server], name: str) -> Server:
+    if name not in known:
+        raise ConfigInvalid(f"there is no server `{name}` that gets calls: {', '.join(sorted(known)) or 'none'}")
+    return known[name]
 
 
 def _way(server: Server) -> str:
@@ -186,8 +188,13 @@ async def _stands(here: Office, listing: Listing, server: Server) -> tuple[Stand
     return stands(listing, await _pins(here).of(server.name), server.tools)
 
 
-def _prober(here: Office) -> Any:
+@asynccontextmanager
+async def _asking(here: Office) -> AsyncIterator[tuple[Mapping[str, Server], Prober]]:
+    """The servers that get calls, those of servers.yaml and enrolled ones, and what asks them."""
     from broker.probing import prober  # noqa: PLC0415
 
-    connect = here.settings.connect_timeout
-    return prober(here.policy.servers.get, connect_within=connect.total_seconds())
+    found = (one.server() for one in (await enrolments(here)).values())
+    known = {server.name: server for server in found if server is not None} | dict(here.policy.servers)
+    connect = here.settings.connect_timeout.total_seconds()
+    async with prober(known.get, connect_within=connect, for_enrolled=here.settings.enrol_networks) as asks:
+        yield known, asks

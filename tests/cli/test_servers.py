@@ -107,7 +107,7 @@ def test_what_was_accepted_stands_in_the_audit(files: Files, capsys: pytest.Capt
     ("typed", "status", "told"),
     [
         (["probe"], 2, "away: the server away can't be reached"),
-        (["probe", "nobody"], 2, "servers.yaml has no `nobody`: it knows away, toy"),
+        (["probe", "nobody"], 2, "there is no server `nobody` that gets calls: away, toy"),
         (["pin", "toy", "missing", "--yes"], 2, "toy offers no tool missing"),
         (["pin", "away", "--yes"], 2, "can't be reached"),
         (["pin", "toy", "read", "--drop", "--yes"], 2, "toy has no pinned tool read"),
