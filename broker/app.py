@@ -115,7 +115,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         rooms.push_async_callback(gateway.close)
         devices, push = await pushing(settings, ground.store, cases.desk, ground.broker, rooms)
         web = await _web(ground, cases.desk, identity, out, said.record, devices)
-        people = await inward(settings, ground.policies, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
+        people = await inward(settings, ground.registry.joined, ground.store, cases.desk, identity.sessions, ground.broker, rooms)
         groups.slack = people.slack
         await _background(ground, cases, out, channels=(*people.channels, push))
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))

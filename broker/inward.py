@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from broker.approvals.desk import Desk
-from broker.approvals.ports import Channel
+from broker.approvals.ports import Channel, PolicySource
 from broker.channels.slack.channel import Outside, SlackChannel, SlackConfig, slack_channel
 from broker.channels.slack.link_page import LinkPage
 from broker.channels.slack.linking import Account
@@ -17,7 +17,6 @@ from broker.domain.people import Group, People
 from broker.domain.reviews import Review
 from broker.errors import ConfigInvalid, PolicyInvalid
 from broker.identity.sessions import Sessions
-from broker.reload import PolicyFolder
 from broker.serving import ASGIApp
 from broker.settings import Settings
 from broker.store.open import Store
@@ -46,7 +45,7 @@ class OutsideGroups:
 
 
 async def inward(
-    settings: Settings, policies: PolicyFolder, store: Store, desk: Desk, sessions: Sessions, broker: str, rooms: AsyncExitStack
+    settings: Settings, policies: PolicySource, store: Store, desk: Desk, sessions: Sessions, broker: str, rooms: AsyncExitStack
 ) -> Inward:  # fmt: skip
     """Open the channels that the settings turn on, and run them until `rooms` closes. Raises `ConfigInvalid`."""
     config = slack_config(settings)
@@ -59,10 +58,16 @@ async def inward(
         except PolicyInvalid:
             return People()
 
+    def support() -> Mapping[str, str]:
+        try:
+            return {name: one.owner.contact for name, one in policies.current.servers.items() if one.owner.contact}
+        except PolicyInvalid:
+            return {}
+
     outside = Outside(
         desk=desk, requests=store.requests, kept=store.slack, leases=store.leases, codes=store.credentials,
         directory=directory, clock=store.clock, mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url,
-        broker=broker,
+        broker=broker, support=support,
     )  # fmt: skip
     slack = await rooms.enter_async_context(slack_channel(config, outside))
     page = LinkPage(slack.linking, sessions.find, _noted(store), cookie=CookieJar(settings.public_url).name)

@@ -100,14 +100,24 @@ def _people(policy: Policy) -> Mapping[str, Caller]:
 def _differences(
     old: Policy, new: Policy, server: str, tools: Collection[Offered], now: datetime, callers: Mapping[str, Caller]
 ) -> Iterator[tuple[str, tuple[Change, ...]]]:
-    """Callers whom no rule names fare as their groups do: each set of groups is judged once."""
-    named = any(rule.match.users for rule in ruleset(new).rules)
-    judged: dict[tuple[str, ...] | str, tuple[Change, ...]] = {}
+    """Callers of the same groups fare alike, but for those whom rules name: each kind of them is judged once."""
+    named = [rule.match.users for rule in ruleset(new).rules if rule.match.users]
+    judged: dict[tuple[object, ...], tuple[Change, ...]] = {}
+    own = _groups_of(new)
     for name, caller in callers.items():
-        key: tuple[str, ...] | str = name if named else caller.groups or new.people.groups_of(name)
+        key = (caller.groups or own.get(name, ()), tuple(users.has(name) for users in named))
         if key not in judged:
             judged[key] = tuple(_changes(old, new, server, tools, now, caller))
         yield name, judged[key]
+
+
+def _groups_of(policy: Policy) -> Mapping[str, tuple[str, ...]]:
+    """The groups of everybody, read once: asking for each person would look through all groups each time."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, group in sorted(policy.people.groups.items()):
+        for member in dict.fromkeys(group.members):
+            found[member] = (*found.get(member, ()), name)
+    return found
 
 
 def _changes(

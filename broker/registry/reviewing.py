@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Protocol, TypeVar
 
+import anyio.to_thread
 import msgspec
 
 from broker.domain.enrolment import Enrolment, Lifecycle, address_of, proposal_digest
@@ -78,9 +79,9 @@ class Reviewing:
         pins = await self.pins.of(enrolment.local)
         shown = stands(_renamed(listing, enrolment.local), pins, ())
         before = enrolment.grant.terms if enrolment.grant is not None else Terms()
+        difference = await anyio.to_thread.run_sync(self.difference, enrolment, proposal.terms, shown)
         return Sheet(
-            enrolment, proposal, before, shown, self.difference(enrolment, proposal.terms, shown),
-            proposal_digest(enrolment, _digests(listing)), problem,
+            enrolment, proposal, before, shown, difference, proposal_digest(enrolment, _digests(listing)), problem
         )  # fmt: skip
 
     def difference(self, enrolment: Enrolment, terms: Terms, tools: tuple[Stand, ...]) -> Widening:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -156,6 +156,7 @@ class Outside:
     public_url: str
     broker: str
     now: Callable[[], float] = time.time
+    support: Callable[[], Mapping[str, str]] = dict
 
 
 @asynccontextmanager
@@ -185,7 +186,7 @@ def _parts(config: SlackConfig, outside: Outside, session: aiohttp.ClientSession
         postman=Postman(api, config.tempo),
         identities=Identities(api, kept.links, outside.directory, by_email=config.by_email),
         troubles=Troubles(kept.troubles, outside.clock), clock=outside.clock, tempo=config.tempo, mask_key=outside.mask_key,
-        public_url=outside.public_url, default=config.default, fallback=config.fallback,
+        public_url=outside.public_url, default=config.default, fallback=config.fallback, support=outside.support,
     )  # fmt: skip
 
 

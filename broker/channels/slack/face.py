@@ -14,13 +14,14 @@ from broker.domain.requests import RequestId
 class Face(msgspec.Struct, frozen=True):
     """`key` makes fingerprints of secrets; `slack_ids` maps persons, and `usergroups` groups, to Slack's own ids.
 
-    `public_url` is where the pages are; empty: no links.
+    `public_url` is where the pages are; empty: no links. `support` says of servers where their users ask.
     """
 
     key: bytes
     slack_ids: Mapping[str, str] = {}
     usergroups: Mapping[str, str] = {}
     public_url: str = ""
+    support: Mapping[str, str] = {}
 
     def page(self, request_id: RequestId) -> str:
         return f"{self.public_url.rstrip('/')}/r/{request_id}" if self.public_url else ""

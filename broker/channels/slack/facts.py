@@ -26,6 +26,7 @@ def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
         *_why(request),
         *_stated(request, face),
         _arguments(shown),
+        *_support(request, face),
         *_held_back(request, shown),
     ]
 
@@ -97,6 +98,11 @@ def _fields(shown: Shown) -> list[Block]:
 
 def _arguments(shown: Shown) -> Block:
     return blocks.preformatted(blocks.seen(arguments_text(shown), blocks.RUN, keep="\n\t"))
+
+
+def _support(request: ApprovalRequest, face: Face) -> list[Block]:
+    where = face.support.get(request.call.server, "")
+    return [blocks.section(blocks.text("Questions about this server: "), blocks.line(where, 200))] if where else []
 
 
 def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:

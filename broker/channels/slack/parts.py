@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from broker.approvals.desk import Desk
@@ -33,8 +34,10 @@ class SlackParts:
     public_url: str = ""
     default: str = ""
     fallback: str = ""
+    support: Callable[[], Mapping[str, str]] = dict
 
     async def face(self) -> Face:
         """Return what rendering needs, with who is who in Slack now."""
         ids = await self.identities.slack_ids()
-        return Face(self.mask_key, slack_ids=ids, usergroups=self.identities.usergroups(), public_url=self.public_url)
+        groups = self.identities.usergroups()
+        return Face(self.mask_key, slack_ids=ids, usergroups=groups, public_url=self.public_url, support=self.support())

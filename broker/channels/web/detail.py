@@ -13,6 +13,7 @@ from broker.channels.web.arguments import pieces
 from broker.channels.web.differences import Compared, differences
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
+from broker.channels.web.registry_views import Support, support_of
 from broker.channels.web.standing import may_see, standing
 from broker.channels.web.timeline import Moment, from_record, timeline
 from broker.channels.web.verdicts import to_type
@@ -77,6 +78,15 @@ def _reaches_outside(web: Web, server: str, tool: str) -> bool:
     return definition is not None and definition.annotations.get("openWorldHint") is True
 
 
+def _support(web: Web, server: str) -> Support | None:
+    """Where people ask about a server, None where nobody said."""
+    try:
+        known = web.parts.policies.current.servers.get(server)
+    except PolicyInvalid:
+        known = None
+    return support_of(known.owner.contact) if known is not None and known.owner.contact else None
+
+
 async def _past(web: Web, request: ApprovalRequest) -> Past | None:
     """What came before, for those who still have to judge. Remembered, since it hardly changes and pages are read often."""
     if request.state is not RequestState.PENDING:
@@ -132,6 +142,7 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
     origin = origin_of(request, web.parts.public_url)
     return {
         "detail": detail,
+        "support": _support(web, found.call.server),
         "wrong": "",
         "draft": "",
         "named": named_address(origin),

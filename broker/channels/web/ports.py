@@ -253,6 +253,8 @@ class Accepted(Protocol):
         """The tools of a server that somebody accepted, as they were then. Raises `StoreUnavailable`."""
         ...
 
+    async def every(self) -> Sequence[Pin]: ...
+
 
 class Recordings(Protocol):
     async def read(self, limit: int) -> Sequence[bytes]:

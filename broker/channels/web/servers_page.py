@@ -31,6 +31,7 @@ from broker.errors import NotEnrolled, PolicyInvalid
 from broker.policy.model import Policy
 from broker.policy.ruleset import ruleset
 from broker.registry.official import Reader, items_of
+from broker.registry.pins import Pin
 from broker.registry.ports import Listing
 from broker.registry.reviewing import Sheet
 from broker.registry.standing import stands
@@ -58,7 +59,8 @@ async def servers(request: AnyRequest) -> Response[str]:
     except PolicyInvalid:
         return web.page(request, "servers.html", policy=None, servers=(), given=given, states=STATES)
     reader = reader_for(web, who.person, web.groups(who))
-    entries = [await _entry(web, place, reader) for place in places(web, policy, reader).values()]
+    pins = await _pins(web)
+    entries = [_entry(web, place, reader, pins.get(name, {})) for name, place in places(web, policy, reader).items()]
     found = chosen(entries, given["q"], given["state"], given["health"])
     return web.page(
         request, "servers.html", policy=policy, servers=found, all=len(entries), given=given, states=STATES
@@ -101,15 +103,14 @@ async def _values(web: Web, policy: Policy, place: Place, reader: Reader, whose:
     near = inside(place, reader)
     sheet = await _sheet(web, place) if near else None
     entered = place.server if place.server is not None else Server(place.local, enrolled=True, groups={})
-    known = Known(
-        offers.last(place.local), offers.problem(place.local), await web.parts.accepted.of(place.local),
-        await registry.accepting.refusals(place.local),
-    )  # fmt: skip
+    pins = await web.parts.accepted.of(place.local)
+    refused = await registry.accepting.refusals(place.local)
+    known = Known(offers.last(place.local), offers.problem(place.local), pins, refused)
     judged = msgspec.structs.replace(policy, servers={**policy.servers, place.local: entered})
     view = server_view(judged, entered, known, whose, web.now())
     grant = place.enrolment.grant if place.enrolment is not None else None
     return {
-        "entry": await _entry(web, place, reader), "view": view, "enrolment": place.enrolment, "inside": near, "sheet": sheet,
+        "entry": _entry(web, place, reader, pins), "view": view, "enrolment": place.enrolment, "inside": near, "sheet": sheet,
         "proposed": reviews_of(sheet.proposal.slots) if sheet else (), "granted": reviews_of(grant.slots) if grant else (),
         "way": way_of(entered) if place.enrolment is None or near else "", "server": entered,
         "gated": [tool for tool in view.tools if ruleset(policy).candidates(place.local, tool.name).asking],
@@ -138,23 +139,31 @@ def _rights(web: Web, who: SignedIn, place: Place) -> dict[str, Any]:
     return {"mine": [slot.value for slot in mine], "moves": moves, "objection": objection, "owns": owns}
 
 
-async def _entry(web: Web, place: Place, reader: Reader) -> Entry:
+async def _pins(web: Web) -> Mapping[str, Mapping[str, Pin]]:
+    """Every pin, by server and tool."""
+    found: dict[str, dict[str, Pin]] = {}
+    for pin in await web.parts.accepted.every():
+        found.setdefault(pin.server, {})[pin.tool] = pin
+    return found
+
+
+def _entry(web: Web, place: Place, reader: Reader, pins: Mapping[str, Pin]) -> Entry:
     offers = web.parts.offers
     live, problem = offers.live(place.local), offers.problem(place.local)
-    counts = await _counts(web, place)
+    counts = _counts(web, place, pins)
     if place.enrolment is not None:
         return enrolled_entry(place.enrolment, live, problem, counts, inside=inside(place, reader))
     assert place.server is not None, "what files declare is there"
     return declared_entry(place.server, live, problem, counts)
 
 
-async def _counts(web: Web, place: Place) -> Counts:
+def _counts(web: Web, place: Place, pins: Mapping[str, Pin]) -> Counts:
     last = web.parts.offers.last(place.local)
     if last is None:
         return Counts(len(place.server.tools) if place.server is not None else 0)
     listing: Listing = last[0]
     listed = place.server.tools if place.server is not None and not place.server.enrolled else ()
-    found = stands(listing, await web.parts.accepted.of(place.local), listed)
+    found = stands(listing, pins, listed)
     return Counts(len(listing.tools), sum(not stand.standing.known for stand in found))
 
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from slack_sdk.models.blocks import Block as SlackBlock
 
@@ -255,3 +256,9 @@ def test_a_header_is_one_line() -> None:
 def test_a_critical_request_is_not_approved_in_home_either() -> None:
     blocks = home([a_request(plan_severity=Severity.CRITICAL)], FACE)["blocks"]
     assert "approve" not in {value for key, value in pairs(blocks) if key == "action_id"}
+
+
+def test_who_is_asked_reads_where_to_ask_about_the_server() -> None:
+    face = msgspec.structs.replace(FACE, support={"payments": "slack:#payments-help"})
+    assert "Questions about this server:  slack:#payments-help" in said(a_request(), face)
+    assert "Questions about" not in said(a_request())

@@ -78,7 +78,7 @@ async def test_a_server_is_enrolled_submitted_reviewed_and_suspended_on_its_page
     await send(site, olga, "/servers/payments/moves", move="submit")
     told = text_of((await olga.get("/servers/payments")).text)
     assert "You answer for this server: somebody else has to review it." in told
-    assert "Not approved: nobody may call it." in told
+    assert "Not approved: security pending, legal and privacy pending, genai pending" in told
     page = (await security.get("/servers/payments")).text
     assert "This widens access by support and 1 person of people.yaml." in text_of(page)
     digest = digest_on(page)
@@ -163,6 +163,13 @@ async def test_a_link_or_a_name_of_an_owner_cannot_become_a_script(bench: Any) -
     assert 'href="mailto:help@example.com"' in page
 
 
+async def test_who_is_asked_about_a_call_reads_where_to_ask_about_its_server(bench: Any) -> None:
+    site: Site = bench[0]
+    request = await site.park(server="files", tool="read", asks=(("finance", 1),))
+    page = (await (await site.visitor("dana@example.com")).get(f"/r/{request.id}")).text
+    assert "Questions about files: #f" in text_of(page)
+
+
 @pytest.mark.parametrize(
     ("scheme", "size"),
     [
@@ -185,5 +192,6 @@ async def test_the_registrys_pages_are_accessible_and_fit(bench: Any, browser: A
     for path in ("/servers", "/servers/payments?groups=support", "/servers/files", "/enrol"):
         await page.goto(path)
         await page.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true })")
-        found[path] = await looked_at(page, axe, SIZES[size]["width"])
+        await page.evaluate(axe)
+        found[path] = await looked_at(page, SIZES[size]["width"])
     assert {path: wrong for path, wrong in found.items() if wrong} == {}
