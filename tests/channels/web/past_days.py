@@ -6,8 +6,11 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from broker.domain.calls import Caller
+import msgspec
+
+from broker.domain.calls import Caller, ToolCall
 from broker.domain.events import CallDecided, Ended, Opened, Reviewed
+from broker.policy.replay import Recorded, Was
 from broker.store.open import Store
 from tests.channels.web.conftest import ANN
 
@@ -15,6 +18,9 @@ from tests.channels.web.conftest import ANN
 async def past_days(store: Store) -> None:
     """A month of calls and decisions, for the figures."""
     chance, now = random.Random(7), datetime.now(UTC)
+    for number in range(40):
+        store.recordings.put(_small_refund(now - timedelta(days=20 - number / 2), chance.randint(5, 99)))
+    await store.recordings.flush()
     for back in range(29, 0, -1):
         for number in range(chance.randint(2, 9)):
             at = now - timedelta(days=back, minutes=chance.randint(1, 400))
@@ -52,3 +58,9 @@ async def past_days(store: Store) -> None:
                     **moved,
                 )
             )
+
+
+def _small_refund(at: datetime, amount: int) -> bytes:
+    params = {"name": "refund_create", "arguments": {"customer": "Acme Lamps", "amount": amount, "currency": "EUR"}}
+    call = ToolCall("payments", "refund_create", params, Caller(agent="billing-bot"))
+    return msgspec.json.encode(Recorded(at, call, was=Was("allow", ("refund-small",))))

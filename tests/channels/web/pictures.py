@@ -20,8 +20,13 @@ from tests.channels.web.conftest import CHROMIUM, Site
 from tests.channels.web.scenes import Scene, firm, in_trouble, visit
 
 SIZES = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
-README = {"inbox": ("refund", "light", "wide"), "phone": ("sql", "dark", "phone"), "rule": ("rule replayed", "light", "wide"),
-          "insights": ("insights", "dark", "wide")}  # fmt: skip
+# name: the scene, its colours, the size of the window, and the part of the page (all of the window if empty)
+README = {
+    "inbox": ("refund", "light", {"width": 1040, "height": 610}, ""),
+    "phone": ("sql", "dark", SIZES["phone"], ""),
+    "rule": ("rule replayed", "light", {"width": 900, "height": 1900}, "#report"),
+    "insights": ("insights", "dark", {"width": 900, "height": 700}, ""),
+}
 HERE = Path(__file__).parent
 
 
@@ -37,10 +42,10 @@ async def draw(site: Site, browser: Any, scenes: dict[str, Scene], folder: Path)
 
 
 async def draw_for_readme(site: Site, browser: Any, scenes: dict[str, Scene]) -> None:
-    for name, (scene, scheme, size) in README.items():
-        tab = await site.tab(browser, scenes[scene].person, color_scheme=scheme, viewport=SIZES[size])
+    for name, (scene, scheme, size, part) in README.items():
+        tab = await site.tab(browser, scenes[scene].person, color_scheme=scheme, viewport=size)
         await visit(site, tab, scenes[scene])
-        await tab.screenshot(path=HERE / f"{name}.png")
+        await (tab.locator(part) if part else tab).screenshot(path=HERE / f"{name}.png")
 
 
 async def main(folder: Path, wanted: list[str], *, readme: bool) -> None:

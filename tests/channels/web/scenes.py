@@ -225,7 +225,7 @@ async def _requests(site: Site) -> dict[str, Scene]:
 def _about(site: Site) -> dict[str, Scene]:
     tried = "/policies?server=payments&tool=refund_create&user=sam%40example.com"
     digest = site.parts.policies.current.digest
-    looser = FILES["rules.yaml"].split("\n\n")[2].strip("\n").replace("> 100", "> 250")
+    looser = FILES["rules.yaml"].split("\n\n")[2].strip("\n").replace("> 100", "> 250").replace("finance}", "finance, count: 2}")
     return {
         "inbox": Scene("/"),
         "alike": Scene("/?q=stock", press=("4 alike",)),

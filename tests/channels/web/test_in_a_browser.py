@@ -190,40 +190,6 @@ async def test_without_javascript_plain_forms_do_all_of_it(site: Site, browser: 
     await page.wait_for_url(re.compile("/sign-in"))
 
 
-EVIL = [
-    "<script>alert(1)</script>\u202e",
-    '"><img src=x onerror=alert(1)>',
-    "<svg onload=alert(1)><a href=javascript:alert(1)>x</a></svg>",
-    "{{7*7}} {% include 'frame.html' %} ${7*7}",
-    '<div hx-get="/sign-out" hx-trigger="load" hx-nonce="x">x</div>',
-    "</textarea></title></pre></code><form action=//evil.example><button>Approve</button></form>",
-    "\x00\x1b[31m\u2066\u2028\ufeff\U000e0041",
-    "A" * 5000,
-]
-
-
-async def test_nothing_that_an_agent_wrote_runs_asks_or_leaves_its_box(site: Site, browser: Any) -> None:
-    deep: Any = EVIL[0]
-    for _ in range(25):
-        deep = [deep]
-    evil = " ".join(EVIL[:6])
-    arguments = {evil[:200]: evil, "list": EVIL, "deep": deep, "n": 2**53 - 1}
-    told = {"agent": evil[:200], "client": evil, "stated": evil, "tool": "t<b>", "server": "s<i>", "rest": {"<u>": {"<s>": evil}}}
-    request = await site.park(f"Do {evil}"[:600], arguments, show=("args.list",), **told)
-    page, wrong = await tab_of(site, browser, viewport={"width": 390, "height": 844})
-    asked: list[str] = []
-    page.on("request", lambda sent: asked.append(sent.url))
-    await page.goto(f"/r/{request.id}")
-    await expect(page.locator("#request-title")).to_contain_text("<script>alert(1)</script>")
-    await expect(page.locator(".p-hidden").first).to_have_text("\\u{202e}")
-    assert [url for url in asked if not url.startswith(site.url)] == []
-    assert await page.locator("#main script, #main img[src=x], #main svg, #main b, #main i, #main u, #main s").count() == 0
-    assert await page.evaluate("document.documentElement.scrollWidth") <= 390
-    await page.get_by_role("button", name="Approve", exact=True).click()
-    await expect(page.get_by_role("heading", name="Approved")).to_be_visible()
-    assert (wrong, await violations(page)) == ([], [])
-
-
 async def test_markup_that_got_into_the_page_all_the_same_could_do_nothing(site: Site, browser: Any) -> None:
     page, _ = await tab_of(site, browser)
     with pytest.raises(Error, match="TrustedHTML"):
