@@ -40,7 +40,8 @@ LOOSER = """  - id: large
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    for name, text in (("people", PEOPLE), ("servers", SERVERS), ("rules", RULES), ("rules.test", TESTS)):
+    people = PEOPLE.replace("support:", "security: [cy@example.com], strangers: [eve@example.com], support:")
+    for name, text in (("people", people), ("servers", SERVERS), ("rules", RULES), ("rules.test", TESTS)):
         (tmp_path / f"{name}.yaml").write_text(text)
     return tmp_path
 
@@ -192,7 +193,7 @@ class Offers:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ("", "amount needed currency (left out) &#34;EUR&#34; &#34;USD&#34; lines note &lt;b&gt; \\u{202e} As JSON instead"),
+        ("", "amount (needed) currency (left out) &#34;EUR&#34; &#34;USD&#34; lines note &lt;b&gt; \\u{202e} As JSON instead"),
         ("&arg.amount=40&arg.currency=&arg.note=", "Allowed by small"),
         ("&arg.amount=900&arg.currency=%22EUR%22&arg.lines=[1]", "People are asked by large"),
         ("&arg.amount=many", "Denied by arguments"),
