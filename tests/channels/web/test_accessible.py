@@ -41,11 +41,10 @@ async def test_every_page_in_every_state_is_accessible_and_fits(
                 tabs[scene.person] = await site.tab(browser, scene.person, bypass_csp=True, reduced_motion="reduce")
             page = tabs[scene.person]
             await visit(site, page, scene)
-            await page.evaluate(axe)
             for scheme, size in itertools.islice(turns, ways):
                 await page.set_viewport_size(SIZES[size])
                 await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-                found[f"{name}, {scheme}, {size}"] = await looked_at(page, SIZES[size]["width"])
+                found[f"{name}, {scheme}, {size}"] = await looked_at(page, axe, SIZES[size]["width"])
 
         for name, scene in scenes.items():
             await look_at(name, scene)
@@ -62,8 +61,10 @@ async def test_every_page_in_every_state_is_accessible_and_fits(
 LOOK = "tags => axe.run(document, {runOnly: {type: 'tag', values: tags}, resultTypes: ['violations'], preload: false})"
 
 
-async def looked_at(page: Any, width: int) -> list[str]:
+async def looked_at(page: Any, axe: str, width: int) -> list[str]:
     """Return what is wrong with the page as it stands."""
+    if not await page.evaluate("'axe' in window"):
+        await page.evaluate(axe)
     told = await page.evaluate(LOOK, TAGS)
     wrong = [f"{rule['id']}: {node['target']} {node['failureSummary']}" for rule in told["violations"] for node in rule["nodes"]]
     wide = await page.evaluate("document.documentElement.scrollWidth")
