@@ -91,7 +91,7 @@ class Fitness:
     async def _settled(self, request: ApprovalRequest, decision: Decision, reviews: tuple[Review, ...]) -> Fit | None:
         if isinstance(decision, Deny):
             await self.unspent(request)
-            why = "; ".join(reason.text or reason.rule for reason in decision.reasons) or "no rule allows it any more"
+            why = ", ".join(decision.rules) or "no rule allows it any more"
             await self._move(request, lambda held, now: held.forbidden(now, f"the policy now denies it: {why}"))
             return None
         if isinstance(decision, RequireApproval) and not self._approved(request, decision, reviews):

@@ -19,7 +19,7 @@ import jsonpath
 import msgspec
 
 from broker.domain.calls import ToolCall
-from broker.domain.decisions import ApprovalPlan
+from broker.domain.decisions import ApprovalPlan, Reason
 from broker.domain.shapes import names_a_secret, spans
 from broker.errors import ConfigInvalid
 
@@ -69,6 +69,7 @@ class Shown(msgspec.Struct, frozen=True):
     masked: tuple[Masked, ...]
     title: str = ""
     fields: tuple[Field, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def secrets(self) -> tuple[Masked, ...]:
@@ -94,13 +95,20 @@ def shown(
     return Shown(document["args"], document["rest"], tuple(cover.masked))
 
 
-def shown_call(call: ToolCall, plan: ApprovalPlan, key: bytes, *, uncovered: Collection[str] = ()) -> Shown:
-    """Return everything of a call that people may see: `shown`, with the title and the decisive fields of the plan."""
+def shown_call(
+    call: ToolCall, plan: ApprovalPlan, key: bytes, *, uncovered: Collection[str] = (), reasons: Sequence[Reason] = ()
+) -> Shown:  # fmt: skip
+    """Return everything of a call that people may see: `shown`, with the title and the decisive fields of the plan.
+
+    `reasons` are why people are asked: rules say it in their titles, which may name arguments.
+    """
     rest = {name: value for name, value in call.params.items() if name not in ("name", "arguments")}
     cover = _Cover({"args": call.arguments, "rest": rest}, plan.redact, key, uncovered)
     document = cover.copied()
     fields = tuple(Field(path, _picked(document, path)) for path in plan.show)
-    return Shown(document["args"], document["rest"], tuple(cover.masked), cover.scrubbed(plan.title), fields)
+    masked, title = tuple(cover.masked), cover.scrubbed(plan.title)
+    why = tuple(Reason(reason.rule, cover.scrubbed(reason.text), reason.where) for reason in reasons)
+    return Shown(document["args"], document["rest"], masked, title, fields, why)
 
 
 def covered(text: str, key: bytes) -> str:

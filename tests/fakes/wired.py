@@ -83,12 +83,16 @@ class Wired:
 async def wired(
     redis_url: str, home: Path, *, rules: str = RULES, people: str = PEOPLE, servers: str = "", port: int = 0, **settings: Any
 ) -> AsyncIterator[Wired]:  # fmt: skip
-    """Yield a broker on a store that is empty. `servers` is the text of servers.yaml, if another one is meant."""
+    """Yield a broker on a store that is empty. `servers` is another servers.yaml, with URL for the server's address."""
     folder = home / "policies"
     folder.mkdir(exist_ok=True)
     upstream = Upstream()
     async with serving(upstream) as upstream.url:
-        for name, text in (("servers", servers or SERVERS.format(url=upstream.url)), ("people", people), ("rules", rules)):
+        for name, text in (
+            ("servers", servers.replace("URL", upstream.url) or SERVERS.format(url=upstream.url)),
+            ("people", people),
+            ("rules", rules),
+        ):
             (folder / f"{name}.yaml").write_text(text)
         made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=port, **settings)
         async with running(made) as run, httpx2.AsyncClient(timeout=20) as http:

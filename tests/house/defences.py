@@ -92,9 +92,9 @@ DEFENCES = (
     ),
     Defence(
         "test_no_door_for_people_opens_to_an_agents_token",
-        "broker/identity/secrets.py",
-        "if kind is not expected:",
-        "if False:",
+        "broker/channels/web/api.py",
+        "guards = [authenticated]",
+        "guards = []",
     ),
     Defence(
         "test_the_agents_owner_may_not_approve_what_it_asks_for",
@@ -117,8 +117,8 @@ DEFENCES = (
     Defence(
         "test_forged_replayed_foreign_and_misplaced_state_is_refused",
         "broker/gateway/sessions.py",
-        "bound = msgspec.json.encode([kind.decode(), caller.principal, server])",
-        'bound = b"x"',
+        "if not hmac.compare_digest(told, self._mac(kind, content, caller, server)):",
+        "if False:",
     ),
     Defence("test_one_person_counts_once", REQUESTS, "if earlier.reviewer.casefold() == who:", "if False:"),
     Defence(

@@ -34,7 +34,7 @@ class Card(msgspec.Struct, frozen=True):
 
 def card(request: ApprovalRequest, face: Face, place: str = "") -> Card:
     """Return the card of a request as it stands. `place` is where it hangs: its buttons say so."""
-    shown = shown_call(request.call, request.plan, face.key)
+    shown = shown_call(request.call, request.plan, face.key, reasons=request.reasons)
     parts = [
         blocks.header(shown.title),
         blocks.rich(*facts(request, shown, face), block_id=f"f:{request.id}:{request.version}"),

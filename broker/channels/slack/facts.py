@@ -23,7 +23,7 @@ def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
         _act(request),
         *_fields(shown),
         _who(request, face),
-        *_why(request),
+        *_why(shown),
         *_stated(request, face),
         _arguments(shown),
         *_support(request, face),
@@ -73,9 +73,9 @@ def _who(request: ApprovalRequest, face: Face) -> Block:
     return blocks.section(*parts)
 
 
-def _why(request: ApprovalRequest) -> list[Block]:
+def _why(shown: Shown) -> list[Block]:
     lines = []
-    for reason in request.reasons[:REASONS]:
+    for reason in shown.reasons[:REASONS]:
         words = [blocks.line(f"  {reason.text}", REASON)] if reason.text else []
         lines.append(blocks.section(blocks.text("Asked by rule "), blocks.line(reason.rule, 100, code=True), *words))
     return lines

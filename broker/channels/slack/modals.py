@@ -11,7 +11,7 @@ from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
 from broker.channels.slack.facts import arguments_text
 from broker.channels.slack.status import STATES, standing
-from broker.domain.redaction import covered, shown_call
+from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.requests import ApprovalRequest
 from broker.domain.reviews import Verdict
 from broker.domain.text import visible
@@ -29,13 +29,13 @@ PRESETS = (
 
 def details(request: ApprovalRequest, face: Face) -> Block:
     """Return the modal with all of the call, as far as a modal holds it, and says where the rest is."""
-    shown = shown_call(request.call, request.plan, face.key)
+    shown = shown_call(request.call, request.plan, face.key, reasons=request.reasons)
     head = [
         blocks.header(shown.title),
         blocks.rich(standing(request, face)),
         blocks.rich(blocks.section(blocks.text("Everything that would run", bold=True))),
     ]
-    tail = [*_reasons(request), *_story(request, face), *_page(request, face)]
+    tail = [*_reasons(shown), *_story(request, face), *_page(request, face)]
     room = BLOCKS - len(head) - len(tail) - 1
     runs = blocks.chunks(visible(arguments_text(shown)))
     held = _held(runs, room)
@@ -47,7 +47,7 @@ def details(request: ApprovalRequest, face: Face) -> Block:
 
 def rejection(request: ApprovalRequest, face: Face, value: Pressed, answer_url: str = "") -> Block:
     """Return the form that asks why. What the agent will read is said. It carries what was pressed, and where to answer."""
-    shown = shown_call(request.call, request.plan, face.key)
+    shown = shown_call(request.call, request.plan, face.key, reasons=request.reasons)
     presets = [{"text": blocks.plain(words, blocks.LABEL), "value": str(index)} for index, words in enumerate(PRESETS)]
     parts = [
         blocks.header(shown.title),
@@ -87,9 +87,9 @@ def _modal(title: str, parts: list[Block]) -> Block:
     return {"type": "modal", "title": blocks.plain(title, TITLE), "close": blocks.plain("Close", TITLE), "blocks": parts}
 
 
-def _reasons(request: ApprovalRequest) -> Iterator[Block]:
+def _reasons(shown: Shown) -> Iterator[Block]:
     yield blocks.rich(blocks.section(blocks.text("Why people are asked", bold=True)))
-    for reason in request.reasons[:20]:
+    for reason in shown.reasons[:20]:
         where = [blocks.line(f"  {reason.where}", 200, italic=True)] if reason.where else []
         words = [blocks.line(f"  {reason.text}", 600)] if reason.text else []
         yield blocks.rich(blocks.section(blocks.line(reason.rule, 100, code=True), *words, *where))

@@ -147,7 +147,7 @@ async def _whole(request: AnyRequest, token: Token, found: ApprovalRequest) -> W
     web = Web.of(request)
     return whole(
         found,
-        shown_call(found.call, found.plan, web.parts.mask_key),
+        shown_call(found.call, found.plan, web.parts.mask_key, reasons=found.reasons),
         stated=covered(found.origin.stated, web.parts.mask_key),
         people=web.people(),
         standing=standing(found, token.person, _groups(request, token), web.now()),

@@ -144,7 +144,7 @@ def whole(
         rest=shown.rest,
         whole=shown.whole,
         rules=request.rules,
-        reasons=[f"{reason.rule}: {reason.text}" if reason.text else reason.rule for reason in request.reasons],
+        reasons=[f"{reason.rule}: {reason.text}" if reason.text else reason.rule for reason in shown.reasons],
         progress=[Progress(need.rule, need.group, need.have, need.count) for need in needs(request, people)],
         reviews=[Reviewed(one.reviewer, one.verdict.value, one.at, one.channel, one.reason) for one in request.reviews],
         comments=[Said(one.who, one.at, one.channel, one.text) for one in request.comments],

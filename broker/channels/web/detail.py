@@ -45,7 +45,7 @@ async def seen(web: Web, who: SignedIn, request_id: str) -> ApprovalRequest:
 def shown_to(web: Web, who: SignedIn, request: ApprovalRequest) -> Shown:
     """Return the call as this person sees it now: redacted, but for what they uncovered."""
     uncovered = web.uncovered.of(who.id, request.id)
-    return shown_call(request.call, request.plan, web.parts.mask_key, uncovered=uncovered)
+    return shown_call(request.call, request.plan, web.parts.mask_key, uncovered=uncovered, reasons=request.reasons)
 
 
 async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestView:

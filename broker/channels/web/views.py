@@ -11,6 +11,7 @@ from broker.channels.web.differences import Compared
 from broker.channels.web.standing import Standing
 from broker.channels.web.timeline import Moment
 from broker.domain.calls import digest_of
+from broker.domain.decisions import Reason
 from broker.domain.people import People
 from broker.domain.redaction import Cause, Masked, Shown
 from broker.domain.requests import ApprovalRequest, RequestState
@@ -85,6 +86,7 @@ class RequestView(msgspec.Struct, frozen=True):
     agent: tuple[Piece, ...]
     client: tuple[Piece, ...]
     stated: tuple[Piece, ...]
+    reasons: tuple[Reason, ...]
     owner: str
     user: str
     soon: bool
@@ -126,6 +128,7 @@ def request_view(
         agent=pieces(caller.agent or caller.workload or caller.user or "unnamed"),
         client=pieces(" ".join(part for part in (caller.client, caller.client_version) if part)),
         stated=pieces(stated),
+        reasons=shown.reasons,
         owner=people.person(caller.owner).shown if caller.owner else "",
         user=people.person(caller.user).shown if caller.user else "",
         soon=request.state is RequestState.PENDING and request.expires_at - now < SOON,
