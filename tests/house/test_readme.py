@@ -10,6 +10,8 @@ import pytest
 
 from broker.cli.main import parser
 from broker.cli.reference import commands_table, settings_table
+from broker.domain.outcomes import Code
+from broker.gateway.clients import KNOWN, SAFE, SHARED
 from broker.policy.cases import BUILT_IN
 
 
@@ -35,6 +37,21 @@ def test_the_table_of_commands_is_the_one_that_the_parser_gives(readme: str) -> 
 def test_the_rules_that_no_file_holds_are_told(readme: str) -> None:
     table = readme.partition("| rule | means |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == BUILT_IN
+
+
+def test_the_codes_that_an_agent_reads_are_told(readme: str) -> None:
+    table = readme.partition("| `approval-broker/code` | means |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {code.value for code in Code}
+
+
+def test_the_clients_whose_timers_are_known_are_told(readme: str) -> None:
+    table = readme.partition("| a client that calls itself |")[2].partition("\n\n")[0].splitlines()[2:]
+    told = {name.strip("`…").lower().replace(" ", "-"): row for row in table for name in row.split("|")[1].strip().split(", ")}
+    assert set(told) == {*KNOWN, SHARED}
+    for name, patience in (KNOWN | {SHARED: SAFE}).items():
+        assert {f"{seconds:.0f} s" for seconds in (patience.quiet, patience.with_progress)} <= set(
+            re.findall(r"\d+ s", told[name])
+        )
 
 
 def shell_lines(text: str) -> list[str]:
