@@ -95,7 +95,7 @@ async def wired(
         ):
             (folder / f"{name}.yaml").write_text(text)
         made = Settings(redis_url=redis_url, policies=folder, data=home / "data", port=port, **settings)
-        async with running(made) as run, httpx2.AsyncClient(timeout=20) as http:
+        async with running(made) as run, httpx2.AsyncClient(timeout=20, verify=False) as http:
             lasts = timedelta(hours=1)
             agent = await run.broker.identity.agents.add("bot", owner="sam@example.com", lasts=lasts)
             dana = await run.broker.identity.people.add("dana@example.com", scopes=("read", "review"), lasts=lasts)

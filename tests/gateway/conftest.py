@@ -16,7 +16,7 @@ from tests.fakes.scripted import Upstream
 from tests.gateway.rig import Policies, Rig, serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def bank(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
     with ledger(tmp_path_factory.mktemp("ledger") / "effects") as running:
         yield running

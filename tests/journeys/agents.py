@@ -25,7 +25,7 @@ class Agent:
         self._ids = itertools.count(1)
         self._name = name
         limits = httpx2.Limits(max_connections=None)
-        self.http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=120, limits=limits)
+        self.http = httpx2.AsyncClient(headers={"authorization": f"Bearer {token}"}, timeout=120, limits=limits, verify=False)
 
     async def __aenter__(self) -> Self:
         return self

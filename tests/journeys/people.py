@@ -25,7 +25,12 @@ class Person:
     """One reviewer with a personal token."""
 
     def __init__(self, url: str, token: str) -> None:
-        self.http = httpx2.AsyncClient(base_url=f"{url}/api/v1", headers={"authorization": f"Bearer {token}"}, timeout=30)
+        self.http = httpx2.AsyncClient(
+            base_url=f"{url}/api/v1",
+            headers={"authorization": f"Bearer {token}"},
+            timeout=30,
+            verify=False,  # plain HTTP: no certificates to load
+        )
 
     async def __aenter__(self) -> Self:
         return self
