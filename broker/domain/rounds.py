@@ -11,9 +11,9 @@ from typing import Any
 
 import msgspec
 
-from broker.domain.calls import Caller, ToolCall
+from broker.domain.calls import Caller, ToolCall, digest_of
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState, Round
-from broker.errors import AlreadyResolved
+from broker.errors import AlreadyResolved, Malformed
 
 ANSWERS, STATE = "inputResponses", "requestState"
 # What a client has to have declared to be asked for it. Nothing else of its declaration goes with a release.
@@ -32,6 +32,10 @@ def askable(declared: Any) -> dict[str, Any]:
     """Return what of a client's capabilities says that it can be asked; empty where that is unreasonably much."""
     declared = declared if isinstance(declared, dict) else {}
     kept = {name: declared[name] for name in sorted(set(_NEEDED.values())) if isinstance(declared.get(name), dict)}
+    try:
+        digest_of(kept)  # what has no canonical form may not come out of the store as it went in
+    except Malformed:
+        return {}
     return kept if len(msgspec.json.encode(kept)) <= LONGEST_DECLARATION else {}
 
 

@@ -25,6 +25,8 @@ log = structlog.get_logger()
 
 # Sessions that are remembered with their parked calls, and those that ended; the oldest go first.
 MOST_SESSIONS = 10_000
+# Parked calls that are remembered of one session: of many more, the oldest have ended.
+MOST_PARKED = 1_000
 # How long one look at a parked call lasts while a session's end waits for it.
 LOOK = 60.0
 
@@ -37,7 +39,7 @@ class Sessions:
     def __init__(self, desk: Waiting, forwarder: Forwarder) -> None:
         self._desk = desk
         self._forwarder = forwarder
-        self._parked: OrderedDict[Key, set[RequestId]] = OrderedDict()
+        self._parked: OrderedDict[Key, OrderedDict[RequestId, None]] = OrderedDict()
         self._ended: OrderedDict[Key, None] = OrderedDict()
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -45,7 +47,9 @@ class Sessions:
         """Remember that a call of this session waits: the session must outlive its release."""
         if request.origin.session and request.origin.session == visit.upstream_session:
             key = (visit.server.name, request.origin.session)
-            self._parked.setdefault(key, set()).add(request.id)
+            here = self._parked.setdefault(key, OrderedDict())
+            here[request.id] = None
+            _keep_newest(here, MOST_PARKED)
             _keep_newest(self._parked)
 
     def ended(self, server: str, session: str) -> bool:
@@ -54,7 +58,9 @@ class Sessions:
     async def end(self, visit: Visit) -> None:
         """Answer a `DELETE`: at once, and sent upstream when the session's parked calls have ended."""
         key = (visit.server.name, visit.upstream_session)
-        waiting = [request for id in self._parked.pop(key, ()) if (request := await self._open(id, visit.caller))]
+        parked = tuple(self._parked.get(key, ()))
+        waiting = [request for id in parked if (request := await self._open(id, visit.caller))]
+        self._parked.pop(key, None)
         headers = visit.headers()
         if not waiting:
             await self._delete(visit, headers)
@@ -144,6 +150,6 @@ def replayed(event: Event, edit: Edit) -> bytes:
     return as_event(encoded({**message, "result": edit(result)}))
 
 
-def _keep_newest(kept: OrderedDict[Any, Any]) -> None:
-    while len(kept) > MOST_SESSIONS:
+def _keep_newest(kept: OrderedDict[Any, Any], most: int = MOST_SESSIONS) -> None:
+    while len(kept) > most:
         kept.popitem(last=False)

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from broker.domain.calls import digest_of
 from broker.domain.outcomes import Code, Refused, StillPending
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.domain.rounds import ANSWERS
@@ -124,6 +125,7 @@ class Tasks:
         answers = visit.message.params.get(ANSWERS)
         if not isinstance(answers, dict) or not all(isinstance(answer, dict) for answer in answers.values()):
             raise Malformed(f"`{ANSWERS}` has to be an object of objects", rpc=INVALID_PARAMS)
+        digest_of(answers)  # what has no canonical form can't be reviewed, so it is not kept either
         if given := {key: answers[name] for name, key in stand.missing.items() if name in answers}:
             with suppress(AlreadyResolved):
                 stand = msgspec.structs.replace(stand, latest=await self._desk.answer(stand.latest.id, given))

@@ -18,6 +18,8 @@ from broker.errors import OutcomeLost, UpstreamUntouched
 from broker.outgoing import Connector, Reach, refused
 from broker.upstream.sse import Cutter, Event
 
+# An answer that has to be read whole may be this large; what only passes through has no limit.
+LARGEST_BODY = 64 << 20
 _OURS = {"accept-encoding": "identity", "user-agent": f"approval-broker/{__version__}"}
 # Idle connections are kept for less than the 5 s after which many servers close theirs: a message that meets a closing
 # connection is a message with an unknown end.
@@ -82,10 +84,13 @@ class HttpAnswer:
         return self._response.content_length
 
     async def read(self) -> bytes:
-        try:
-            return await self._response.read()
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(error) from None
+        """Return the whole body. Raises `OutcomeLost` when it breaks off, or is larger than `LARGEST_BODY`."""
+        body = bytearray()
+        async for chunk in self.chunks():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise OutcomeLost("the server's answer is too large to be read")
+        return bytes(body)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         try:

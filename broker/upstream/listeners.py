@@ -92,7 +92,11 @@ class Listeners:
         self._wanted[uri] += 1
         if self._wanted[uri] > 1:
             return None
-        answer = await self._ask("resources/subscribe", uri)
+        try:
+            answer = await self._ask("resources/subscribe", uri)
+        except BaseException:
+            del self._wanted[uri]  # or nobody would ever subscribe to it again
+            raise
         if "error" in answer:
             del self._wanted[uri]
             return answer

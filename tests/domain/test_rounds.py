@@ -23,7 +23,8 @@ def test_of_a_declaration_only_what_can_be_asked_is_kept() -> None:
     declared = {**ALL, "extensions": {"io.modelcontextprotocol/tasks": {}}, "experimental": {}, "tasks": {}}
     assert askable(declared) == ALL
     assert askable({"elicitation": None, "roots": True}) == {}
-    assert askable({"sampling": {"x": "y" * 5_000}}) == {}
+    for unfit in ("y" * 5_000, "\ud800", 10**400):
+        assert askable({"sampling": {"x": unfit}}) == {}
     for nonsense in (None, [], "elicitation"):
         assert askable(nonsense) == {}
 

@@ -43,8 +43,8 @@ class Reply:
     async def json(self, message: dict[str, Any], status: int = 200, **headers: str) -> None:
         await self.raw(status, json.dumps(message).encode(), content_type="application/json", **headers)
 
-    async def stream(self, **headers: str) -> None:
-        told = [(b"content-type", b"text/event-stream")]
+    async def stream(self, media: str = "text/event-stream", **headers: str) -> None:
+        told = [(b"content-type", media.encode())]
         told += [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": 200, "headers": told})
 

@@ -119,14 +119,17 @@ async def test_other_verbs_are_refused(scripted: Rig, http: httpx2.AsyncClient) 
         assert (response.status_code, response.headers["allow"]) == (405, "POST, GET, DELETE")
 
 
-async def test_a_body_that_never_ends_is_given_up(scripted: Rig, upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("begun", [b'{"jsonrpc"', b""])
+async def test_a_body_that_never_ends_is_given_up(
+    scripted: Rig, upstream: Upstream, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
     monkeypatch.setattr("broker.gateway.exchange.BODY_WITHIN", 0.2)
     host, _, port = scripted.url.removeprefix("http://").partition(":")
     stream = await anyio.connect_tcp(host, int(port))
     lines = ["POST /mcp/scripted HTTP/1.1", "host: localhost", "authorization: Bearer alice", "content-length: 99"]
     lines += [f"{name}: {value}" for name, value in ACCEPT.items()]
     async with stream:
-        await stream.send("\r\n".join(lines).encode() + b'\r\n\r\n{"jsonrpc"')
+        await stream.send("\r\n".join(lines).encode() + b"\r\n\r\n" + begun)
         with anyio.fail_after(5):
             assert b" 408 " in await stream.receive()
     assert upstream.seen == []

@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from broker.domain.calls import Caller
+from broker.errors import StoreUnavailable
 from broker.gateway.sessions import Place, Seals, Session
 from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger
@@ -241,3 +242,25 @@ async def test_what_the_server_asks_during_a_release_reaches_its_caller_and_the_
     assert [message.get("method", "answer") for message in heard] == ["elicitation/create", "answer"]
     assert (heard[-1]["id"], heard[-1]["result"]["content"][0]["text"]) == (9, "done")
     assert upstream.seen[-1].message == {"jsonrpc": "2.0", "id": "q", "result": {"action": "accept"}}
+
+
+async def test_a_session_ends_after_its_parked_calls_also_when_the_store_was_away_at_the_first_try(
+    scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = scripted.mcp("scripted")
+    session = await begun(http, url)
+    async with anyio.create_task_group() as agents:
+        agents.start_soon(legacy, http, url, request("tools/call", {"name": "park_me"}, id=9), session)
+        [parked] = await scripted.asked()
+        with monkeypatch.context() as away:
+
+            async def unreachable(*_: object) -> None:
+                raise StoreUnavailable("the store is away")
+
+            away.setattr(scripted.desk, "fetched", unreachable)
+            assert (await http.delete(url, headers={"mcp-session-id": session})).status_code == 503
+        assert (await http.delete(url, headers={"mcp-session-id": session})).status_code == 200
+        assert upstream.of("DELETE") == [], "its call still waits"
+        await scripted.review(parked)
+        with anyio.fail_after(10):
+            await upstream.until("DELETE")

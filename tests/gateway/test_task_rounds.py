@@ -96,8 +96,8 @@ async def test_some_answers_are_kept_until_all_are_there(agent: Agent, asking: R
     [parked] = await asking.approve()
     assert parked.call.params == {**CALL, "inputResponses": {"a": first, "b": second}}
     assert (await agent.until(task, "completed"))["result"]["content"] == []
-    nonsense = await agent.update(task, {"a": "yes"})
-    assert nonsense["error"]["code"] == -32602
+    for unfit in ("yes", {"n": 2**60}, {"n": "\ud800"}):
+        assert (await agent.update(task, {"a": unfit}))["error"]["code"] == -32602
 
 
 async def test_answers_that_people_or_rules_refuse_complete_the_task_with_an_error(agent: Agent, asking: Rig) -> None:

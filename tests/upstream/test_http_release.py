@@ -15,7 +15,7 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan
 from broker.domain.requests import ApprovalRequest, Origin, RequestId, RequestState
 from broker.errors import BrokerError, OutcomeLost, UpstreamUntouched
-from broker.upstream import http_release
+from broker.upstream import http, http_release
 from broker.upstream.http import HttpServers, Target
 from broker.upstream.http_release import LARGEST_RESULT, HttpReleases
 from tests.fakes.scripted import Reply, Seen, Upstream, answer, said
@@ -253,3 +253,19 @@ async def test_a_result_that_is_too_large_to_keep_is_said_to_have_run(
     upstream.on["tools/call"] = large
     result = (await releases.execute(approved(MODERN)))["result"]
     assert (result["isError"], "The call ran" in result["content"][0]["text"]) == (True, True)
+
+
+async def test_an_answer_that_never_ends_is_not_read_to_its_end(
+    releases: Releases, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "LARGEST_BODY", 100_000)
+
+    async def flood(seen: Seen, reply: Reply) -> None:
+        await reply.stream("application/json")
+        for _ in range(100):
+            await reply.part(b" " * 10_000)
+        await reply.left()
+
+    upstream.on["tools/call"] = flood
+    with anyio.fail_after(10), pytest.raises(OutcomeLost, match="too large"):
+        await releases.execute(approved(MODERN))
