@@ -8,6 +8,7 @@ import msgspec
 
 from broker.bench.load import Cell
 from broker.bench.suite import Results
+from broker.bench.web import Size
 
 ADDED = 0.6
 OF_THE_BEST_PEER = 1 / 3
@@ -19,6 +20,7 @@ KIB = 25.0
 DECIDED = {100: 0.3, 1_000: 1.0}
 READY = 2.0
 STALL = 20.0
+PAGE, HEARD, CLICKED, STOPPED = 100.0, 1_000.0, 100.0, 5.0
 OURS = frozenset(("direct", "plain forwarding", "broker"))
 
 
@@ -33,7 +35,8 @@ class Figure(msgspec.Struct, frozen=True):
 
 def figures(results: Results) -> list[Figure]:
     """Return every figure of the promise, measured or not."""
-    return [*_calls(results), *_many(results), *_woken(results), *_memory(results), *_decided(results), *_ready(results)]
+    passing = (*_calls(results), *_many(results), *_woken(results), *_memory(results))
+    return [*passing, *_decided(results), *_ready(results), *_web(results)]
 
 
 def _calls(results: Results) -> Iterator[Figure]:
@@ -77,6 +80,20 @@ def _decided(results: Results) -> Iterator[Figure]:
 def _ready(results: Results) -> Iterator[Figure]:
     yield _figure("ready from a cold start, embedded store included", results.ready or None, READY, "s", "<")
     yield _figure("reload of 1,000 rules, longest stall of the loop", results.stall or None, STALL, "ms", "<")
+
+
+def _web(results: Results) -> Iterator[Figure]:
+    """Where less was there than is promised for, a figure is told and not judged."""
+    web, promised = results.web, Size()
+    full = web is not None and web.size.pending >= promised.pending and web.size.history >= promised.history
+    slowest = max((cost.p95 for cost in web.pages), default=None) if web and full else None
+    name = f"pages with {promised.pending:,} waiting and {promised.history:,} in the history, the slowest's p95"
+    yield _figure(name, slowest, PAGE, "ms", "<")
+    watched = web.watched if web and web.size.watchers >= promised.watchers else None
+    yield _figure(f"a decision reaches {promised.watchers} watchers", watched.all_median if watched else None, HEARD, "ms", "<")
+    yield _figure("from SIGTERM to the end, their streams open", watched.stopping if watched else None, STOPPED, "s", "<")
+    clicked = web.clicked.p50 if web and web.clicked.clicks else None
+    yield _figure("from a click to the row in another tab, median", clicked, CLICKED, "ms", "<")
 
 
 def _figure(name: str, measured: float | None, bound: float, unit: str, sign: str) -> Figure:

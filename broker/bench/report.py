@@ -22,7 +22,7 @@ def report(results: Results) -> str:
         parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
     if results.stall:
         parts.append(f"a reload of 1,000 rules kept everybody waiting for {ms(results.stall)} at most")
-    parts += [part(results) for part in (_opened, _woken, _parked, _promised)]
+    parts += [part(results) for part in (_opened, _woken, _parked, _web, _promised)]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -64,6 +64,23 @@ def _promised(results: Results) -> str:
     words = {True: "yes", False: "no", None: "not measured"}
     rows = [[one.figure, one.measured, one.must_reach, words[one.met]] for one in figures(results)]
     return table("what the broker promises", ["figure", "measured", "must reach", "met"], rows)
+
+
+def _web(results: Results) -> str:
+    if (web := results.web) is None:
+        return ""
+    rows = [[cost.path, ms(cost.p50), ms(cost.p95), f"{cost.kib:.0f}"] for cost in web.pages]
+    title = f"pages with {web.size.pending:,} requests waiting and {web.size.history:,} in the history"
+    seen, clicked = web.watched, web.clicked
+    told = [
+        f"{seen.watchers:,} watchers: a decision reached half of them in {ms(seen.half_median)}, all in {ms(seen.all_median)} "
+        f"(median of {seen.decisions}; the slowest {ms(seen.all_worst)})",
+        f"the broker ended {seen.stopping:.2f} s after SIGTERM, with all their streams open",
+        f"click to changed row in another tab: {clicked.missing}" if clicked.missing else
+        f"click to changed row in another tab: p50 {ms(clicked.p50)}, p95 {ms(clicked.p95)} of {clicked.clicks}; "
+        f"{clicked.tabs} tabs of one browser showed a new request within {clicked.tabs_took:.2f} s",
+    ]  # fmt: skip
+    return "\n".join([table(title, ["page", "p50", "p95", "KiB"], rows), *told])
 
 
 CALL_COLUMNS = ["target", "connections", "calls/s", "of direct", "p50", "added p50", "p99", "CPU us/call", "errors"]

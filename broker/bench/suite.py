@@ -18,9 +18,10 @@ from broker.bench.peers import peers
 from broker.bench.processes import listening, more_files, run_json
 from broker.bench.under_test import UnderTest, broker_under_test
 from broker.bench.waking import Woken
+from broker.bench.web import Size, Web, measured
 from broker.errors import ConfigInvalid
 
-PARTS = ("policy", "calls", "open", "parked")
+PARTS = ("policy", "calls", "open", "parked", "web")
 CONNECTIONS = (1, 16, 64)
 Say = Callable[[str], None]
 
@@ -35,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True):
     parked: tuple[int, ...] = (1_000, 10_000)
     open: int = 5_000
     slow: float = 5.0
+    web: Size = Size()
 
 
 class Results(msgspec.Struct):
@@ -53,6 +55,7 @@ class Results(msgspec.Struct):
     opened: list[Opened] = msgspec.field(default_factory=list)
     woken: list[Woken] = msgspec.field(default_factory=list)
     parked: list[Parked] = msgspec.field(default_factory=list)
+    web: Web | None = None
 
 
 def measure(wanted: Wanted, say: Say) -> Results:
@@ -71,6 +74,10 @@ def measure(wanted: Wanted, say: Say) -> Results:
             with _upstream() as (_, port), broker_under_test(url(port), reviewer=True) as broker:
                 results.parked.append(_parked(broker, count, wanted.seconds))
             results.woken.append(msgspec.json.decode(run_json("broker.bench.waking", str(count).encode()), type=Woken))
+    if "web" in wanted.parts:
+        say(f"web: {wanted.web.pending:,} waiting, {wanted.web.history:,} in the history, {wanted.web.watchers:,} watchers")
+        with _upstream() as (_, port):
+            results.web = measured(url(port), wanted.web)
     return results
 
 

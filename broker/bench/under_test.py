@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,10 +18,14 @@ from broker.errors import ConfigInvalid
 
 RULES = 100
 READY_WITHIN = 30.0
+REVIEWER, LINKS = "ada@example.com", 3
 
 
 class UnderTest(msgspec.Struct, frozen=True):
-    """Where it listens, its processes, and the tokens of an agent and of a reviewer. `ready` is its cold start in seconds."""
+    """Where it listens, its processes, and the tokens of an agent and of a reviewer. `ready` is its cold start in seconds.
+
+    `person` is a token, `links` are codes of sign-in links, of the reviewer and empty without one.
+    """
 
     port: int
     pid: int
@@ -29,11 +33,17 @@ class UnderTest(msgspec.Struct, frozen=True):
     agent: str
     person: str
     ready: float
+    links: tuple[str, ...] = ()
 
 
 @contextmanager
-def broker_under_test(upstream: str, *, reviewer: bool = False) -> Iterator[UnderTest]:
-    """Run the broker in front of `upstream`, with a token for a `reviewer` if wanted; nothing of it is left at the end."""
+def broker_under_test(
+    upstream: str, *, reviewer: bool = False, filled: Callable[[Path], None] | None = None
+) -> Iterator[UnderTest]:  # fmt: skip
+    """Run the broker in front of `upstream`, with tokens for a `reviewer` if wanted; nothing of it is left at the end.
+
+    `filled` puts something into its folder before it starts: `policies` is there, `data` is not.
+    """
     with TemporaryDirectory(prefix="broker-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         write_policy(home / "policies", upstream, RULES)
@@ -41,6 +51,8 @@ def broker_under_test(upstream: str, *, reviewer: bool = False) -> Iterator[Unde
             "BROKER_DATA": str(home / "data"), "BROKER_POLICIES": str(home / "policies"), "BROKER_PORT": "0",
             "BROKER_HOLD": "PT2H", "BROKER_PENDING_PER_AGENT": "0", "BROKER_LOG_LEVEL": "error", "BROKER_HOST": "127.0.0.1",
         }  # fmt: skip
+        if filled is not None:
+            filled(home)
         begin = time.perf_counter()
         announced = home / "announced"
         command = [sys.executable, "-m", "broker", "serve", "--announce", str(announced)]
@@ -52,8 +64,9 @@ def broker_under_test(upstream: str, *, reviewer: bool = False) -> Iterator[Unde
                 pid=process.pid,
                 store_pids=_store(process.pid, home),
                 agent=_token(env, "agents", "add", "bench", "--owner", "bob@example.com"),
-                person=_token(env, "people", "token", "ada@example.com") if reviewer else "",
+                person=_token(env, "people", "token", REVIEWER) if reviewer else "",
                 ready=ready,
+                links=tuple(_token(env, "people", "link", REVIEWER).rsplit("/", 1)[-1] for _ in range(LINKS if reviewer else 0)),
             )
 
 

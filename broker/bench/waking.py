@@ -66,11 +66,12 @@ async def run(count: int) -> Woken:
                 store.requests, store.changes, OnePolicy(policy), new_id=keys.new_id, release_window=timedelta(minutes=10)
             )
             begin = perf_counter()
-            parked = [await _park(desk, policy, number) for number in range(count)]
+            parked = [await park(desk, policy, number) for number in range(count)]
             return await _reviewed(store, desk, parked, count / (perf_counter() - begin))
 
 
-async def _park(desk: Desk, policy: Policy, number: int) -> Parked:
+async def park(desk: Desk, policy: Policy, number: int) -> Parked:
+    """Park one call of the bench's tool."""
     caller = Caller(agent="bench", owner="bob@example.com")
     call = ToolCall("bench", "guarded", {"name": "guarded", "arguments": {"text": f"number {number}"}}, caller)
     decision = evaluate(policy, call, Facts(now=datetime.now(UTC), known=True, definition=TOOL.definition))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-PARTS = ("policy", "calls", "open", "parked")
+PARTS = ("policy", "calls", "open", "parked", "web")
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
@@ -19,6 +19,9 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument("--parked", type=int, action="append", metavar="N", help="calls to park (default 1000 and 10000)")
     parser.add_argument("--open", type=int, default=5_000, metavar="N", help="calls open at once (default 5000)")
     parser.add_argument("--slow", type=float, default=5.0, metavar="S", help="how long each of them takes (default 5 s)")
+    parser.add_argument("--pending", type=int, default=5_000, metavar="N", help="requests that wait while pages are asked for")
+    parser.add_argument("--history", type=int, default=1_000_000, metavar="N", help="requests in the history (default 1000000)")
+    parser.add_argument("--watchers", type=int, default=500, metavar="N", help="open streams of live updates (default 500)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to FILE as well")
     parser.set_defaults(run=run)
 
@@ -30,6 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from broker.bench.figures import figures  # noqa: PLC0415
     from broker.bench.report import report  # noqa: PLC0415
     from broker.bench.suite import Wanted, measure  # noqa: PLC0415
+    from broker.bench.web import Size  # noqa: PLC0415
 
     if sys.platform != "linux":
         print("broker bench reads /proc: it runs on Linux", file=sys.stderr)
@@ -37,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     wanted = Wanted(
         parts=tuple(args.only or PARTS), peers=args.peers, seconds=args.seconds, rounds=args.rounds,
         parked=tuple(args.parked or (1_000, 10_000)), open=args.open, slow=args.slow,
+        web=Size(pending=args.pending, history=args.history, watchers=args.watchers),
     )  # fmt: skip
     results = measure(wanted, lambda text: print(f"… {text}", file=sys.stderr, flush=True))
     print(report(results))

@@ -6,50 +6,56 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.bench.load import Cell, Tally, quantile
 from broker.bench.report import call_rows
 from broker.bench.rules import write_policy
+from broker.bench.suite import PARTS
+from broker.bench.web import PATHS
 from broker.policy.load import load
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="the bench reads /proc")
 
 
+def bench(out: Path, *more: str) -> tuple[dict[str, Any], str]:
+    """Run the bench; return its results, and what it printed."""
+    command = [sys.executable, "-m", "broker", "bench", *more, "--json", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, env=None)
+    assert done.returncode == 0, done.stdout + done.stderr
+    left = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True).stdout
+    assert [line for line in left.splitlines() if "broker-bench-" in line and sys.prefix in line] == []
+    return json.loads(out.read_text()), done.stdout
+
+
 @linux
 def test_a_short_bench_answers_every_call_and_leaves_no_process(tmp_path: Path) -> None:
-    out = tmp_path / "out.json"
-    command = [
-        sys.executable,
-        "-m",
-        "broker",
-        "bench",
-        "--seconds",
-        "0.1",
-        "--rounds",
-        "1",
-        "--parked",
-        "20",
-        "--open",
-        "20",
-        "--slow",
-        "0.3",
-        "--json",
-        str(out),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=100, env=None)
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = json.loads(out.read_text())
+    parts = [word for part in PARTS if part != "web" for word in ("--only", part)]
+    short = ("--seconds", "0.1", "--rounds", "1", "--parked", "20", "--open", "20", "--slow", "0.3")
+    results, said = bench(tmp_path / "out.json", *parts, *short)
     assert [cell["errors"] for cell in results["calls"]] == [0] * 9
     assert all(cell["calls"] > 0 for cell in results["calls"])
     assert [(parked["listed"], parked["answered"]) for parked in results["parked"]] == [(20, 20)]
     assert [(opened["target"], opened["answered"]) for opened in results["opened"]] == [("plain forwarding", 20), ("broker", 20)]
     assert all(parked["alone_p99"] > 0 and parked["beside_p99"] > 0 for parked in results["parked"])
-    assert "added p50" in done.stdout and "POST to last byte" in done.stdout and "must reach" in done.stdout
-    assert [one["met"] for one in results["figures"]].count(None) < len(results["figures"]) == 12
-    left = subprocess.run(["ps", "-eo", "args="], check=True, capture_output=True, text=True).stdout
-    assert [line for line in left.splitlines() if "broker-bench-" in line and sys.prefix in line] == []
+    assert "added p50" in said and "POST to last byte" in said and "must reach" in said
+    assert [one["met"] for one in results["figures"]].count(None) < len(results["figures"]) == 16
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_short_bench_of_the_web_clicks_watches_and_stops(tmp_path: Path) -> None:
+    short = ("--pending", "20", "--history", "200", "--watchers", "20")
+    results, said = bench(tmp_path / "out.json", "--only", "web", *short)
+    web = results["web"]
+    assert [page["path"] for page in web["pages"]] == list(PATHS)
+    assert (web["watched"]["watchers"], web["watched"]["decisions"]) == (20, 30)
+    assert web["clicked"]["missing"] or (web["clicked"]["clicks"], web["clicked"]["tabs"]) == (30, 8)
+    assert web["watched"]["stopping"] < 5  # a promise; the rest are figures
+    assert "20 watchers: a decision reached half of them" in said
 
 
 @linux
@@ -59,23 +65,8 @@ def test_a_thousand_calls_that_wait_with_progress_hardly_slow_down_those_that_pa
     ratios = []
     for number in range(3):
         out = tmp_path / f"{number}.json"
-        command = [
-            sys.executable,
-            "-m",
-            "broker",
-            "bench",
-            "--only",
-            "parked",
-            "--parked",
-            "1000",
-            "--seconds",
-            "6",
-            "--json",
-            str(out),
-        ]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=110)
-        assert done.returncode == 0, done.stdout + done.stderr
-        [parked] = json.loads(out.read_text())["parked"]
+        results, _ = bench(out, "--only", "parked", "--parked", "1000", "--seconds", "6")
+        [parked] = results["parked"]
         assert (parked["listed"], parked["answered"]) == (1_000, 1_000)
         ratios.append(parked["beside_p99"] / parked["alone_p99"])
         if ratios[-1] <= 3:

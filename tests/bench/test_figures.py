@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from broker.bench.clicking import Clicked
 from broker.bench.decisions import DecisionCost
 from broker.bench.figures import Figure, figures
 from broker.bench.load import Cell
 from broker.bench.opening import Opened
+from broker.bench.pages import Cost
 from broker.bench.parking import Parked
 from broker.bench.suite import Results
 from broker.bench.waking import Woken
+from broker.bench.watching import Watched
+from broker.bench.web import Size, Web
 
 
 def cell(target: str, connections: int, rate: float, p50: float) -> Cell:
@@ -19,7 +23,7 @@ def parked(count: int, answered: int, kib: float = 24.0) -> Parked:
 
 def test_a_run_that_measured_nothing_keeps_and_breaks_nothing() -> None:
     told = figures(Results("here"))
-    assert len(told) == 12
+    assert len(told) == 16
     assert {(one.measured, one.met) for one in told} == {("-", None)}
 
 
@@ -32,6 +36,10 @@ def test_every_figure_is_held_against_its_bound_and_calls_against_the_best_peer(
         ],
         opened=[Opened("broker", 5_000, 4_999, 1.0, 1.0, 1.0)], parked=[parked(1_000, 1_000, 30.0), parked(10_000, 10_000)],
         woken=[Woken(1_000, 9.0, 9.0, 9.0, 99.0, 1.0), Woken(10_000, 1.0, 1.0, 1.9, 10.0, 1.0)],
+        web=Web(
+            Size(), [Cost("/", 9.0, 99.0, 60.0), Cost("/history", 9.0, 101.0, 30.0)],
+            Watched(500, 30, 100.0, 400.0, 1_200.0, 0.4), Clicked(30, 60.0, 150.0, 8, 1.0),
+        ),
     )  # fmt: skip
     assert figures(results) == [
         Figure("allowed call, added p50 (100 rules, audited)", "0.50 ms", "<= 0.60 ms", True),
@@ -46,7 +54,18 @@ def test_every_figure_is_held_against_its_bound_and_calls_against_the_best_peer(
         Figure("policy decision, 1,000 rules, p99", "1.00 ms", "< 1.00 ms", False),
         Figure("ready from a cold start, embedded store included", "2.50 s", "< 2.00 s", False),
         Figure("reload of 1,000 rules, longest stall of the loop", "19.0 ms", "< 20.0 ms", True),
+        Figure("pages with 5,000 waiting and 1,000,000 in the history, the slowest's p95", "101.0 ms", "< 100.0 ms", False),
+        Figure("a decision reaches 500 watchers", "400.0 ms", "< 1000.0 ms", True),
+        Figure("from SIGTERM to the end, their streams open", "0.40 s", "< 5.00 s", True),
+        Figure("from a click to the row in another tab, median", "60.0 ms", "< 100.0 ms", True),
     ]
+
+
+def test_the_web_with_less_than_promised_is_not_judged() -> None:
+    small = Web(
+        Size(10, 10, 10), [Cost("/", 9.0, 99.0, 60.0)], Watched(10, 1, 1.0, 1.0, 1.0, 9.0), Clicked(0, 0.0, 0.0, missing="x")
+    )
+    assert {one.met for one in figures(Results("here", web=small))} == {None}
 
 
 def test_fewer_calls_than_promised_prove_nothing_unless_one_was_lost() -> None:
