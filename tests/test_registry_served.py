@@ -23,8 +23,9 @@ from broker.registry.tracker import signed, verified
 from broker.running import Running, running
 from broker.settings import Settings
 from tests.conftest import empty
-from tests.fakes.ledger_server import ledger
+from tests.fakes.ledger_server import Ledger, ledger
 from tests.fakes.server_json import server_json
+from tests.gateway.wire import call
 
 NAME, SLOTS = "com.example/payments", ("security", "legal_privacy", "genai")
 SECRET = "a tracker's secret, long enough"
@@ -156,6 +157,37 @@ async def test_a_tracker_hears_of_a_proposal_brings_the_reviews_and_the_copied_c
                     "bot", owner="eve@example.com", user="eve@example.com", lasts=EVERY * 999
                 )
                 assert "balance" in await copied(run.url, token, monkeypatch)
+                with ledger(tmp_path / "moved") as elsewhere:
+                    assert (
+                        await olga.post("/v0.1/publish", json=server_json(version="1.1.0", url=elsewhere.url))
+                    ).status_code == 200
+                    await moved(run, token, upstream, elsewhere)
+
+
+async def moved(run: Running, token: str, before: Ledger, after: Ledger) -> None:
+    """Calls go where they went until all three have looked at the new version, and to its address from then on."""
+    await transfer(run, token, "before")
+    for slot in SLOTS:
+        async with await person(run, slot) as reviewer:
+            shown = (await reviewer.get(f"/api/v1/servers/{NAME}")).json()["shown"]
+            assert (shown["address"], shown["widens"]) == (after.url, "this widens nobody's access")
+            told = {"slot": slot, "state": "approved", "digest": shown["digest"]}
+            answer = await reviewer.post(f"/api/v1/servers/{NAME}/reviews", json=told)
+            assert answer.status_code == 200, answer.text
+    await transfer(run, token, "after")
+    assert ([one["to"] for one in before.effects()], [one["to"] for one in after.effects()]) == (["before"], ["after"])
+
+
+async def transfer(run: Running, token: str, to: str) -> None:
+    headers = {
+        "authorization": f"Bearer {token}", "accept": "application/json, text/event-stream", "mcp-method": "tools/call",
+        "mcp-name": "transfer", "mcp-protocol-version": "2026-07-28",
+    }  # fmt: skip
+    async with httpx2.AsyncClient(timeout=20) as http:
+        message = call("transfer", {"to": to, "amount": 1})
+        answer = await http.post(f"{run.url}/mcp/payments", json=message, headers=headers)
+    assert answer.status_code == 200, answer.text
+    assert "error" not in answer.json(), answer.text
 
 
 async def copied(base: str, token: str, monkeypatch: pytest.MonkeyPatch) -> str:

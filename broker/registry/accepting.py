@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Protocol
 
 import msgspec
 
@@ -18,13 +17,8 @@ from broker.domain.terms import Actor
 from broker.errors import Forbidden, ShownAnother, UnknownServer
 from broker.registry.enrolling import Enrolling
 from broker.registry.pins import Pins
-from broker.registry.ports import Listing, Notes, Shelf
-
-
-class Asking(Protocol):
-    async def listing(self, server: str, *, fresh: bool = False) -> Listing: ...
-
-    async def read_pins(self) -> None: ...
+from broker.registry.ports import Notes, Shelf
+from broker.registry.reviewing import Asking
 
 
 class Refused(msgspec.Struct, frozen=True):

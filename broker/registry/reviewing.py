@@ -28,6 +28,8 @@ class Asking(Protocol):
 
     async def listing(self, server: str, *, fresh: bool = False) -> Listing: ...
 
+    async def read_pins(self) -> None: ...
+
 
 class Policies(Protocol):
     @property
@@ -138,6 +140,7 @@ class Reviewing:
                     await self.pins.accept(tool, by.person, self._clock(), instead_of=pin)
                 except VersionConflict:
                     continue
+        await self.asking.read_pins()
 
     async def _listed(self, candidate: Server) -> tuple[Listing, str]:
         try:

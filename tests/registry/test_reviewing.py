@@ -45,6 +45,9 @@ class Server_:
             raise UpstreamUntouched("it is away")
         return Listing(server, tuple(ToolDefinition(server, raw["name"], raw) for raw in self.tools))
 
+    async def read_pins(self) -> None:
+        """It keeps none."""
+
 
 @dataclass
 class Bench:

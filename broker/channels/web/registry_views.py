@@ -106,8 +106,9 @@ class Counts(msgspec.Struct, frozen=True):
 
 def declared_entry(server: Server, live: Live | None, problem: str, counts: Counts) -> Entry:
     support = (support_of(server.owner.contact),) if server.owner.contact else ()
+    team = visible(server.owner.team)
     return Entry(
-        server.name, "", (), (), "declared", server.owner.team, support, strip_of(live), problem, counts.tools, counts.drifted,
+        server.name, "", (), (), "declared", team, support, strip_of(live), problem, counts.tools, counts.drifted,
         (), None,
     )  # fmt: skip
 
@@ -120,7 +121,7 @@ def enrolled_entry(enrolment: Enrolment, live: Live | None, problem: str, counts
     called = enrolment.lifecycle in (Lifecycle.APPROVED, Lifecycle.EXPERIMENT)
     return Entry(
         enrolment.local, enrolment.name, pieces(clipped(str(document.get("title", "")), 100)),
-        pieces(clipped(str(document["description"]), 100)), enrolment.lifecycle.value, keeper.team or keeper.group,
+        pieces(clipped(str(document["description"]), 100)), enrolment.lifecycle.value, visible(keeper.team or keeper.group),
         _support(keeper), strip_of(live) if called else None, problem if called and inside else "", counts.tools, counts.drifted,
         missing, enrolment.until,
     )  # fmt: skip

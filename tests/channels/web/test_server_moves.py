@@ -153,6 +153,16 @@ async def test_a_changed_tool_is_accepted_by_security_as_it_was_shown_and_its_ca
     ]  # fmt: skip
 
 
+async def test_names_that_hide_what_they_are_stand_out_to_a_reviewer(bench: Any) -> None:
+    site, toys, _ = bench
+    toys.offers["payments@1.0.0"] = [{"name": "pay\u202etac", "description": "x\u200by"}]
+    olga = await enrolled(site, groups={"support": ["pay\u202etac"]}, support=["\u202ehelp"], team="Pay\u202ements")
+    await send(site, olga, "/servers/payments/moves", move="submit")
+    page = (await (await site.visitor(SECURITY)).get("/servers/payments")).text
+    assert not {"\u202e", "\u200b"} & set(page)
+    assert page.count("\\u{202e}") >= 4
+
+
 async def test_a_link_or_a_name_of_an_owner_cannot_become_a_script(bench: Any) -> None:
     site: Site = bench[0]
     olga = await enrolled(site, support=["javascript:alert(1)", "https://help.example.com/<b>", "help@example.com"], team="<i>P")
