@@ -54,9 +54,15 @@ class Attendance:
                 return outcome_of(self._request, None)
             woken = await self._watch.wait(min(left, max(0.0, self._look_at - anyio.current_time())))
             if woken or anyio.current_time() >= self._look_at:
-                self._request = await self._requests.get(self._request.id)
+                await self._look()
                 self._look_at = anyio.current_time() + RECONCILE
         return outcome_of(self._request, await self._requests.answer(self._request.id))
+
+    async def _look(self) -> None:
+        """Read the record. A second copy of what is known would be kept as long as the call waits."""
+        found = await self._requests.get(self._request.id)
+        if found.version != self._request.version:
+            self._request = found
 
 
 class Desk:

@@ -60,6 +60,7 @@ from broker.gateway.voices import USUAL_PACE, Pace
 log = structlog.get_logger()
 
 PREFIX = "/mcp"
+_NO_HEAD = Head()
 _NO_MESSAGE = Message({}, "", None, {}, b"")
 
 
@@ -114,11 +115,13 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request. Never raises for what a client or an upstream may send."""
-        exchange, head = Exchange(scope, receive, send), Head()
+        exchange, head = Exchange(scope, receive, send), _NO_HEAD
         try:
             head = head_of(scope)
             hold = await self._served(exchange, head)
             if hold is not None:
+                scope["headers"].clear()  # of the server too: nobody reads them any more, and there may be thousands
+                head = _NO_HEAD
                 await hold.run(self._attendances)
             elif exchange.closing:
                 await exchange.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime, timedelta
@@ -79,6 +80,13 @@ def quantile(values: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0.0
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """As much of an opening as is needed until its end: there may be thousands."""
+
+    at: datetime
+    rules: tuple[str, ...]
+
+
 class Tally:
     """Figures that grow entry by entry: `take` each once, in order."""
 
@@ -86,7 +94,7 @@ class Tally:
         self._days: dict[date, Counter[str]] = defaultdict(Counter)
         self._rules: dict[str, Counter[str]] = defaultdict(Counter)
         self._last: dict[str, datetime] = {}
-        self._opened: dict[str, Opened] = {}
+        self._opened: dict[str, _Asked] = {}
         self._waits: dict[str, list[float]] = defaultdict(list)
         self._approvals: list[float] = []
 
@@ -96,7 +104,7 @@ class Tally:
                 self._count(fact.at, {"allow": "allowed", "deny": "denied"}.get(fact.effect, "asked"), fact.rules)
                 self._hit(fact.at, fact.shadow, "shadow")
             case Opened() as fact:
-                self._opened[fact.request] = fact
+                self._opened[fact.request] = _Asked(fact.at, tuple(sys.intern(rule) for rule in fact.rules))
                 self._count(fact.at, "asked", fact.rules)
             case Reviewed() as fact:
                 self._reviewed(fact)
