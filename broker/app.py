@@ -196,8 +196,9 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
     memory = Memory(store.credentials, settings.remember_rejections)
     brakes = Brakes(ground.stops, Pace(settings.calls_per_minute), Waiting(store.requests, settings.pending_per_agent), memory)
     desk = Desk(
-        store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window, memory=memory
-    )
+        store.requests, store.changes, policies, new_id=keys.new_id, release_window=settings.release_window, memory=memory,
+        note=store.audit.append,
+    )  # fmt: skip
     guard = Guard(
         desk, policies, out.tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -16,17 +16,30 @@ from broker.domain.calls import Caller, ToolCall, join_of
 from broker.domain.comments import commented
 from broker.domain.confirmations import confirmed
 from broker.domain.decisions import RequireApproval
+from broker.domain.events import Noted
 from broker.domain.outcomes import Code, Outcome, outcome_of
 from broker.domain.people import Reviewer
 from broker.domain.requests import ApprovalRequest, Change, Origin, RequestId, RequestState, opened
 from broker.domain.reviews import Comment, Confirmation, Review, Verdict
 from broker.domain.rounds import answered, continued, given_up
-from broker.errors import AlreadyResolved, KeyReused, NotAnApprover, SelfReview, StoreUnavailable, UnknownRequest, WrongMove
+from broker.errors import (
+    AlreadyResolved,
+    KeyReused,
+    NotAnApprover,
+    NotPermitted,
+    SelfReview,
+    StoreUnavailable,
+    UnknownRequest,
+    WrongMove,
+)
 
 # A wake-up that got lost costs at most this many seconds: the record is read again. The first time sooner, since it may have
 # changed between its reading and the watch.
 RECONCILE = 30.0
 FIRST_LOOK = 0.5
+
+
+Note = Callable[[Noted], Awaitable[None]]
 
 
 class Parked(msgspec.Struct, frozen=True):
@@ -77,7 +90,10 @@ class Desk:
         new_id: Callable[[], RequestId],
         release_window: timedelta,
         memory: Memory | None = None,
+        note: Note | None = None,
     ) -> None:
+        """`note` keeps in the audit who tried what they may not."""
+        self._note = note
         self._requests = requests
         self._changes = changes
         self._policies = policies
@@ -202,13 +218,20 @@ class Desk:
         `digest` is the request's, as it was shown. Raises `UnknownRequest`, `AlreadyResolved`, `AlreadyReviewed`,
         `SelfReview`, `NotAnApprover`, `StepUpNeeded`.
         """
-        groups = self.groups_of(by)
+        groups, at = self.groups_of(by), datetime.min.replace(tzinfo=UTC)
 
         def change(request: ApprovalRequest, now: datetime) -> Change:
-            review = Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
+            nonlocal at
+            at, review = now, Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
             return request.reviewed(review, now, release_window=self._release_window)
 
-        return await self._remembered(await self._requests.update(request_id, change))
+        try:
+            return await self._remembered(await self._requests.update(request_id, change))
+        except NotPermitted as error:
+            if self._note is not None:
+                fields = {"request": request_id, "verdict": verdict.value, "channel": by.channel, "code": error.code}
+                await self._note(Noted(at=at, what="review.refused", who=by.person, fields=fields))
+            raise
 
     async def _remembered(self, after: ApprovalRequest) -> ApprovalRequest:
         if self._memory is not None and after.state is RequestState.REJECTED:

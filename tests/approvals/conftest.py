@@ -78,7 +78,7 @@ class Counter:
     def __post_init__(self) -> None:
         self.desk = Desk(
             self.store.requests, self.store.changes, self.policies, new_id=keys.new_id, release_window=self.release_window,
-            memory=self.brakes.memory,
+            memory=self.brakes.memory, note=self.store.audit.append,
         )  # fmt: skip
         self.guard = self.make_guard()
         fitness = Fitness(

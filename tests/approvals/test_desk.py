@@ -5,6 +5,7 @@ import anyio.lowlevel
 import pytest
 
 from broker.domain.calls import Caller
+from broker.domain.events import Noted
 from broker.domain.outcomes import Code, Refused, StillPending
 from broker.domain.people import Reviewer
 from broker.domain.requests import RequestId, RequestState
@@ -122,6 +123,11 @@ async def test_owner_outsider_and_stranger_may_not_approve(counter: Counter, per
     with pytest.raises(error):
         await counter.approve(request, person)
     assert (await counter.desk.look(request.id)).state is RequestState.PENDING
+    tried = [entry.event for entry in await counter.store.audit.read(0, 100)][-1]
+    assert isinstance(tried, Noted)
+    code = getattr(error, "code", "")
+    told = {"request": request.id, "verdict": "approve", "channel": "web", "code": code}
+    assert (tried.what, tried.who, tried.fields) == ("review.refused", person, told)
 
 
 async def test_one_person_counts_once(counter: Counter) -> None:

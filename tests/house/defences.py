@@ -230,8 +230,8 @@ DEFENCES = (
     ),
     Defence(
         "test_an_enrolled_server_gets_no_private_address_though_a_listed_one_lies_there",
-        "broker/upstream/targets.py",
-        "networks = () if server.enrolled else server.networks",
-        "networks = server.networks",
+        "broker/upstream/http.py",
+        "self._enrolled = self._client(Reach(always=self._for_enrolled))",
+        'self._enrolled = self._client(Reach(always=("private",)))',
     ),
 )

@@ -32,8 +32,8 @@ MORE = (
     Defence(
         "test_forged_aged_and_malformed_heads_are_refused",
         "broker/channels/slack/signature.py",
-        "or abs(now - int(timestamp)) > WINDOW",
-        "",
+        "return hmac.compare_digest(signed(secret, timestamp, body), signature)",
+        "return True",
     ),
     Defence(
         "test_a_replay_is_refused_and_kept_once",
@@ -99,7 +99,18 @@ MORE = (
         "await self._credentials.take(Kind.LINK, self._hash(secret))",
         "await self._credentials.get(Kind.LINK, self._hash(secret))",
     ),
-    Defence("test_redaction_comes_before_the_card", "broker/domain/shapes.py", "if len(text) < 6:", "if True:"),
+    Defence(
+        "test_redaction_comes_before_the_card",
+        "broker/domain/redaction.py",
+        'instead = f"[redacted {kind}{self._fingerprint(original)}]"',
+        "instead = original",
+    ),
+    Defence(
+        "test_no_secret_comes_out_anywhere",
+        "broker/domain/redaction.py",
+        "why = tuple(Reason(reason.rule, cover.scrubbed(reason.text), reason.where) for reason in reasons)",
+        "why = tuple(reasons)",
+    ),
     Defence(
         "test_what_looks_like_a_secret_is_covered_and_must_be_uncovered_before_approving",
         "broker/domain/shapes.py",
