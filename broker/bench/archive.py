@@ -26,6 +26,7 @@ from broker.data_keys import data_keys
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Review, Verdict
+from broker.errors import StoreUnavailable
 from broker.logs import configure
 from broker.policy.load import load
 from broker.settings import Settings, load_settings
@@ -34,7 +35,7 @@ from broker.store.cipher import Cipher
 from broker.store.connection import Commands
 from broker.store.open import Store
 
-AT_ONCE, BATCH = 64, 2_000
+AT_ONCE, BATCH, TRIES = 64, 2_000, 20
 WORDS = ("refund", "order", "customer", "transfer", "invoice", "account", "report", "ticket", "deploy", "region", "payment")
 
 
@@ -72,8 +73,18 @@ async def _history(settings: Settings, store: Store, like: ApprovalRequest, coun
 
 
 async def _written(commands: Commands, cipher: Cipher, requests: Sequence[ApprovalRequest]) -> None:
+    """A busy machine may take longer than a broker waits for its store: what is written twice is the same."""
     places = [(keys.record(one.id), one.version, msgspec.json.encode(one)) for one in requests]
-    await commands.run_all(*(("HSET", key, "v", version, "b", cipher.seal(body, key)) for key, version, body in places))
+    rows = [("HSET", key, "v", version, "b", cipher.seal(body, key)) for key, version, body in places]
+    for start in range(0, len(rows), AT_ONCE):
+        for patience in range(TRIES, -1, -1):
+            try:
+                await commands.run_all(*rows[start : start + AT_ONCE])
+                break
+            except StoreUnavailable:
+                if not patience:
+                    raise
+                await asyncio.sleep(0.5)
 
 
 def _ended(like: ApprovalRequest, number: int, count: int) -> ApprovalRequest:
