@@ -42,7 +42,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     `parent` the caller's span in it with its flags (W3C Trace Context), empty where it brought none; `stated` is why the agent
     says it calls: shown as unverified, and no part of the digest. `capabilities` are what the caller's client said it can be
     asked, and `log_level` what it wants to hear, kept where its server may ask back; `continues` is the request whose questions
-    this one answers.
+    this one answers, and `asked` their words by name.
     """
 
     era: str = ""
@@ -55,6 +55,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     capabilities: dict[str, Any] = {}
     log_level: str = ""
     continues: RequestId = RequestId("")
+    asked: dict[str, str] = {}
 
 
 class Round(msgspec.Struct, frozen=True, omit_defaults=True):

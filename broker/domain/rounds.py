@@ -13,12 +13,15 @@ import msgspec
 
 from broker.domain.calls import Caller, ToolCall, digest_of
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState, Round
+from broker.domain.text import clipped
 from broker.errors import AlreadyResolved, Malformed
 
 ANSWERS, STATE = "inputResponses", "requestState"
 # What a client has to have declared to be asked for it. Nothing else of its declaration goes with a release.
 _NEEDED = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 LONGEST_DECLARATION = 4_096
+# Characters of a question that go with its answer.
+LONGEST_WORDS = 500
 
 
 class AskedBack(msgspec.Struct, frozen=True):
@@ -26,6 +29,11 @@ class AskedBack(msgspec.Struct, frozen=True):
 
     questions: dict[str, Any]
     state: str | None = None
+
+    @property
+    def words(self) -> dict[str, str]:
+        """What is asked, for people: the beginning of each message, the method where there is none."""
+        return {name: clipped(_words(question), LONGEST_WORDS) for name, question in self.questions.items()}
 
 
 def askable(declared: Any) -> dict[str, Any]:
@@ -83,6 +91,12 @@ def given_up(request: ApprovalRequest, code: str, why: str) -> Change:
     """Take the right to answer away: the agent wants no result any more, or its answers were refused."""
     _still_open(request)
     return _change(request, msgspec.structs.replace(request.round, over=code, why=why))
+
+
+def _words(question: dict[str, Any]) -> str:
+    params = question.get("params")
+    message = params.get("message") if isinstance(params, dict) else None
+    return message if isinstance(message, str) else str(question["method"])
 
 
 def _still_open(request: ApprovalRequest) -> None:

@@ -60,7 +60,7 @@ class Rounds:
 
     def _sealed(self, asked: AskedBack, request: ApprovalRequest, caller: Caller, server: str) -> str:
         until = (self._clock() + self._kept).timestamp()
-        return self._seals.back(Back(request.id, until, asked.state), caller, server)
+        return self._seals.back(Back(request.id, until, asked.state, asked.words), caller, server)
 
     async def continued(self, visit: Visit, call: ToolCall) -> Parked | Refused:
         """Park the answers that a caller brings, or join them where they wait. Raises `Malformed` for what was not asked."""
@@ -79,14 +79,15 @@ class Rounds:
         if call.tool != WAIT_TOOL and bare(call).digest() != bare(request.call).digest():
             raise _refused("it belongs to another call")
         call = continuing(request, call.caller, params[ANSWERS], back.state)
-        return await self.parked(request, call, visit.origin(self._broker))
+        return await self.parked(request, call, msgspec.structs.replace(visit.origin(self._broker), asked=back.asked))
 
-    async def of_task(self, visit: Visit, request: ApprovalRequest, state: str | None) -> Parked | Refused:
+    async def of_task(self, visit: Visit, request: ApprovalRequest, asked: AskedBack) -> Parked | Refused:
         """Park all the answers that a task's client gave. It can be asked what its call said: an update declares tasks alone."""
         origin = msgspec.structs.replace(
-            visit.origin(self._broker), capabilities=request.origin.capabilities, log_level=request.origin.log_level
-        )
-        return await self.parked(request, continuing(request, visit.caller, request.round.given, state), origin)
+            visit.origin(self._broker), capabilities=request.origin.capabilities, log_level=request.origin.log_level,
+            asked=asked.words,
+        )  # fmt: skip
+        return await self.parked(request, continuing(request, visit.caller, request.round.given, asked.state), origin)
 
     async def parked(self, request: ApprovalRequest, call: ToolCall, origin: Origin) -> Parked | Refused:
         """Have the call judged that continues `request`."""

@@ -70,11 +70,15 @@ class Asked(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Back(msgspec.Struct, frozen=True, array_like=True):
-    """What a server asked back: in which request, until when it can be answered (seconds of the epoch), its own state."""
+    """What a server asked back: in which request, until when it can be answered (seconds of the epoch), its own state.
+
+    `asked` are the words of its questions, by name.
+    """
 
     request: RequestId
     until: float
     state: str | None = None
+    asked: dict[str, str] = {}
 
 
 class Seals:

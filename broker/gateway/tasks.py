@@ -136,7 +136,7 @@ class Tasks:
         """Park what brings the answers, once all are there. Harmless when done twice."""
         if stand.asked is None or stand.missing:
             return stand
-        verdict = await self._rounds.of_task(visit, stand.latest, stand.asked.state)
+        verdict = await self._rounds.of_task(visit, stand.latest, stand.asked)
         if isinstance(verdict, Refused):
             with suppress(AlreadyResolved):
                 await self._desk.give_up(stand.latest.id, verdict.code, verdict.why)

@@ -50,6 +50,11 @@ def test_only_questions_that_the_caller_declared_are_questions(
     assert asked_back({"resultType": "input_required", **result}, declared) == asked
 
 
+def test_the_words_of_a_question_are_its_message_or_else_what_is_asked_for() -> None:
+    long = {"method": "elicitation/create", "params": {"message": "x" * 600}}
+    assert AskedBack({"a": FORM, "b": ROOTS, "c": long}).words == {"a": "Sure?", "b": "roots/list", "c": "x" * 499 + "…"}
+
+
 def test_an_answer_is_the_stored_call_with_the_answers_and_the_servers_own_state(make: Make) -> None:
     request = make(RequestState.COMPLETED, call=msgspec.structs.replace(CALL, idempotency_key="k"))
     now = Caller(agent="bot", client="new")

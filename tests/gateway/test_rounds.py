@@ -90,7 +90,7 @@ async def test_people_see_the_answers_and_may_reject_them(agent: Agent, asking: 
     assert (rejected["_meta"]["approval-broker/code"], rejected["isError"]) == ("rejected", True)
     parked = await asking.desk.look(rejected["_meta"]["approval-broker/request"])
     assert parked.call.params == {**CALL, "inputResponses": ANSWERS, "requestState": "first"}
-    assert parked.origin.continues == first["_meta"]["approval-broker/request"]
+    assert (parked.origin.continues, parked.origin.asked) == (first["_meta"]["approval-broker/request"], {"which": "Which?"})
     assert len(upstream.of("tools/call")) == 1
 
 

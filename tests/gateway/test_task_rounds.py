@@ -66,7 +66,8 @@ async def test_one_task_goes_through_all_rounds_and_each_is_reviewed(agent: Agen
     assert await agent.update(task, ANSWERS) == {"jsonrpc": "2.0", "id": 7, "result": {"resultType": "complete"}}
     assert (await agent.get(task))["status"] == "working"
     [parked] = await asking.approve()
-    assert parked.origin.continues == task and parked.call.params["inputResponses"] == ANSWERS
+    assert (parked.origin.continues, parked.origin.asked) == (task, {"which": "Which?"})
+    assert parked.call.params["inputResponses"] == ANSWERS
     told = await agent.until(task, "input_required")
     assert told["inputRequests"] == {"1.which": QUESTION}, "no name comes twice"
     await agent.update(task, ANSWERS)

@@ -17,7 +17,7 @@ from broker.channels.web.registry_views import Support, support_of
 from broker.channels.web.standing import may_see, standing
 from broker.channels.web.timeline import Moment, from_record, timeline
 from broker.channels.web.verdicts import to_type
-from broker.channels.web.views import Background, RequestView, request_view
+from broker.channels.web.views import Background, RequestView, Said, request_view
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, visitor
 from broker.domain.comments import may_comment
 from broker.domain.redaction import Shown, covered, shown_call
@@ -60,8 +60,10 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
             signals(request, earlier, now, read),
             _compared(web, request, shown, Past(tuple(visible)).last_approved),
         )
-    stated, stands = covered(request.origin.stated, web.parts.mask_key), standing(request, who.person, own, now)
-    return request_view(request, shown, known, people=web.people(), standing=stands, now=now, stated=stated)
+    stands, key = standing(request, who.person, own, now), web.parts.mask_key
+    asked = {name: covered(words, key) for name, words in request.origin.asked.items()}
+    said = Said(covered(request.origin.stated, key), asked)
+    return request_view(request, shown, known, people=web.people(), standing=stands, now=now, said=said)
 
 
 def _reaches_outside(web: Web, server: str, tool: str) -> bool:

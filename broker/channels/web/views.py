@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
@@ -86,6 +87,7 @@ class RequestView(msgspec.Struct, frozen=True):
     agent: tuple[Piece, ...]
     client: tuple[Piece, ...]
     stated: tuple[Piece, ...]
+    asked: tuple[tuple[tuple[Piece, ...], tuple[Piece, ...]], ...]
     reasons: tuple[Reason, ...]
     owner: str
     user: str
@@ -102,11 +104,18 @@ class RequestView(msgspec.Struct, frozen=True):
         return self.arguments.hidden + self.rest.hidden
 
 
+class Said(msgspec.Struct, frozen=True):
+    """What the agent says, and what its server asked and this answers, by name: covered like the arguments."""
+
+    stated: str
+    asked: Mapping[str, str]
+
+
 def request_view(
     request: ApprovalRequest, shown: Shown, known: Background, *, people: People, standing: Standing, now: datetime,
-    stated: str = "",
+    said: Said,
 ) -> RequestView:  # fmt: skip
-    """Put together what one person sees of one request. `stated` is what the agent says, covered like the arguments."""
+    """Put together what one person sees of one request."""
     caller = request.call.caller
     return RequestView(
         request=request,
@@ -127,7 +136,8 @@ def request_view(
         known=known,
         agent=pieces(caller.agent or caller.workload or caller.user or "unnamed"),
         client=pieces(" ".join(part for part in (caller.client, caller.client_version) if part)),
-        stated=pieces(stated),
+        stated=pieces(said.stated),
+        asked=tuple((pieces(name), pieces(words)) for name, words in said.asked.items()),
         reasons=shown.reasons,
         owner=people.person(caller.owner).shown if caller.owner else "",
         user=people.person(caller.user).shown if caller.user else "",
@@ -138,9 +148,10 @@ def request_view(
 
 
 def view_digest(request: ApprovalRequest, shown: Shown) -> str:
-    """Return the digest of what a person was shown: the call's digest, the arguments as redacted, what the agent says."""
+    """Return the digest of what a person was shown: the call's digest, the arguments as redacted, what agent and server say."""
     seen = {"request": request.digest, "title": shown.title, "args": shown.arguments, "rest": shown.rest}
-    return digest_of(seen | ({"stated": request.origin.stated} if request.origin.stated else {}))
+    said = {"stated": request.origin.stated, "asked": request.origin.asked}
+    return digest_of(seen | {name: words for name, words in said.items() if words})
 
 
 def needs(request: ApprovalRequest, people: People) -> tuple[Need, ...]:

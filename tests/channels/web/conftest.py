@@ -119,7 +119,7 @@ class Site:
         self, title: str = "Refund 900 EUR to Acme", arguments: dict[str, Any] | None = None, *,
         asks: Sequence[tuple[str, int]] = (("finance", 1),), severity: str = "high", timeout: timedelta = timedelta(hours=1),
         owner: str = DANA, agent: str = "billing-bot", client: str = "", stated: str = "", rest: dict[str, Any] | None = None,
-        server: str = "payments", tool: str = "refund_create", **plan: Any,
+        server: str = "payments", tool: str = "refund_create", origin: Origin | None = None, **plan: Any,
     ) -> ApprovalRequest:  # fmt: skip
         """Park one call, as the guard would."""
         params = {
@@ -133,7 +133,7 @@ class Site:
             title=title, asks=(RuleApproval("refund-large", needs),), timeout=timeout, severity=Severity(severity), **plan
         )
         decision = RequireApproval(policy=Policies.current.digest, rules=("refund-large",), reasons=REASONS, plan=asked)
-        return (await self.desk.open(call, decision, SeenTool(True, None), Origin(stated=stated))).request
+        return (await self.desk.open(call, decision, SeenTool(True, None), origin or Origin(stated=stated))).request
 
     async def state(self, request: ApprovalRequest) -> RequestState:
         return (await self.store.requests.get(request.id)).state

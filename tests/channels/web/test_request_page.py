@@ -9,7 +9,7 @@ import pytest
 
 from broker.domain.calls import Caller
 from broker.domain.events import CallDecided
-from broker.domain.requests import RequestState
+from broker.domain.requests import Origin, RequestState
 from broker.domain.servers import Server, ToolFacts
 from broker.store.open import Store
 from tests.channels.web.conftest import ANN, BO, CY, DANA, EVE, Policies, Site, served
@@ -256,3 +256,20 @@ async def test_what_the_agent_read_from_outside_shortly_before_is_told(store: St
         await site.web.bookkeeper.catch_up()
         page = (await (await site.visitor(ANN)).get(f"/r/{request.id}")).text
     assert ("before it asked, the agent read from outside: web → fetch." in page) is told
+
+
+async def test_what_answers_a_server_stands_beside_what_was_asked(site: Site) -> None:
+    earlier, minute = await site.park(), timedelta(minutes=1)
+    ann = await site.visitor(ANN)
+    await site.review(ann, earlier, "approve")
+    store = site.store.requests
+    await store.update(earlier.id, lambda held, now: held.claimed("b", "n", now, lease=minute, policy="", definition=""))
+    await store.update(earlier.id, lambda held, now: held.completed(1, now, b'{"result": {}}', "sha256:x"))
+    origin = Origin(continues=earlier.id, asked={"which": "Which <b>account</b>? Use ghp_" + "a1B2" * 9})
+    answers = {"inputResponses": {"which": {"action": "accept", "content": {"name": "ada"}}}}
+    request = await site.park(rest=answers, origin=origin)
+    raw = (await ann.get(f"/r/{request.id}")).text
+    page = text_of(raw)
+    assert f'href="/r/{earlier.id}"' in raw and "<b>account" not in raw and "a1B2a1B2" not in raw
+    for told in ("Answers what its server asked in an earlier request , unverified: which Which <b>account</b>?", '"ada"'):
+        assert told in page
