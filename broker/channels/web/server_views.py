@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -133,6 +133,31 @@ def _row(
         minutes=server.tools[name].minutes_saved if name in server.tools else 0.0,
         refused=refused if refused is not None and refused.digest == digest else None,
     )
+
+
+class Proposed(msgspec.Struct, frozen=True):
+    """A tool that a review would accept. What is new is shown whole."""
+
+    shown: tuple[Piece, ...]
+    standing: Standing
+    description: tuple[Piece, ...]
+    schema: tuple[Piece, ...]
+    claims: tuple[Piece, ...]
+    changes: tuple[Difference, ...]
+
+
+def proposed(found: Iterable[Stand]) -> tuple[Proposed, ...]:
+    """Return what a reviewer reads of each tool that is offered."""
+    return tuple(_proposed(stand, stand.definition) for stand in found if stand.definition is not None)
+
+
+def _proposed(stand: Stand, definition: ToolDefinition) -> Proposed:
+    claims = ", ".join(f"{name} {msgspec.json.encode(value).decode()}" for name, value in definition.annotations.items())
+    says = clipped(str(definition.raw.get("description") or ""), DESCRIPTION)
+    return Proposed(
+        pieces(clipped(stand.tool, 200)), stand.standing, pieces(says), _schema(definition), pieces(clipped(claims, 400)),
+        stand.changes,
+    )  # fmt: skip
 
 
 def _digest(definition: ToolDefinition | None) -> str:

@@ -22,7 +22,7 @@ from broker.channels.web.registry_views import (
     enrolled_entry,
     reviews_of,
 )
-from broker.channels.web.server_views import Known, Whose, server_view, way_of
+from broker.channels.web.server_views import Known, Whose, proposed, server_view, way_of
 from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.enrolment import Enrolment, Lifecycle
 from broker.domain.servers import Server
@@ -111,7 +111,8 @@ async def _values(web: Web, policy: Policy, place: Place, reader: Reader, whose:
     grant = place.enrolment.grant if place.enrolment is not None else None
     return {
         "entry": _entry(web, place, reader, pins), "view": view, "enrolment": place.enrolment, "inside": near, "sheet": sheet,
-        "proposed": reviews_of(sheet.proposal.slots) if sheet else (), "granted": reviews_of(grant.slots) if grant else (),
+        "proposed": reviews_of(sheet.proposal.slots) if sheet else (), "offered": proposed(sheet.tools) if sheet else (),
+        "granted": reviews_of(grant.slots) if grant else (),
         "way": way_of(entered) if place.enrolment is None or near else "", "server": entered,
         "gated": [tool for tool in view.tools if ruleset(policy).candidates(place.local, tool.name).asking],
     }  # fmt: skip
