@@ -34,6 +34,7 @@ from broker.channels.web import (
     servers_page,
     sign_in,
     sign_in_oidc,
+    why_page,
 )
 from broker.channels.web.parts import Web, WebParts
 from broker.channels.web.visitors import SignInNeeded, Visitors
@@ -53,8 +54,8 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *conversation.ROUTES, *receipt_file.ROUTES, *live.ROUTES,
-            *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *conversation.ROUTES,
+            *receipt_file.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,

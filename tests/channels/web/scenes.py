@@ -124,8 +124,7 @@ def refund(amount: int, customer: str = "Acme Lamps", reason: str = "Broken on a
 async def _requests(site: Site) -> dict[str, Scene]:
     for amount in (120, 240, 260):
         await ran(site, await site.park(**REFUND | {"title": f"Refund {amount} EUR to Acme Lamps"}, arguments=refund(amount)))
-    done = await site.park(**REFUND | {"title": "Refund 310 EUR to Birch & Co"}, arguments=refund(310, "Birch & Co"))
-    await ran(site, done)
+    await ran(site, done := await site.park(**REFUND | {"title": "Refund 310 EUR to Birch"}, arguments=refund(310, "Birch & Co")))
     lost = await site.park("Ship 40 lamps to Oslo", {"order": "A-10293"}, server="warehouse", tool="ship", agent="stock-bot")
     await site.review(await site.visitor(BO), lost, "approve")
     update, lease = site.store.requests.update, timedelta(minutes=1)
@@ -215,6 +214,7 @@ async def _requests(site: Site) -> dict[str, Scene]:
     named |= {"completed": done, "unknown": lost, "rejected": refused, "withdrawn": over}
     scenes = {name: Scene(f"/r/{request.id}", shows=request.plan.title) for name, request in named.items()}
     scenes["own of dana"] = Scene(f"/r/{named['refund'].id}", DANA)
+    scenes["why"] = Scene(f"/r/{named['refund'].id}/why", shows="Every rule about this call")
     scenes["rejecting"] = Scene(f"/r/{named['refund'].id}", press=("Reject…",))
     scenes["too late"] = Scene(
         f"/r/{done.id}/review", form={"verdict": "approve", "digest": done.digest}, shows="Your answer was not counted"
