@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from itertools import groupby, islice
 
@@ -32,6 +32,9 @@ DOUBTS = 10_000
 DRAIN = 1.0
 
 
+_Batch = list[tuple[Event, bytes, asyncio.Future[None]]]
+
+
 class _Lane:
     """Where one writer stands. After a write whose reply was lost it is left, and a new one begun."""
 
@@ -41,7 +44,7 @@ class _Lane:
 
 
 class Audit:
-    """`AuditLog` on Redis. Appends that come while one write is under way go together in the next."""
+    """`AuditLog` on Redis. An append is sent at once; all that come while one write is under way go together in the next."""
 
     def __init__(
         self, commands: Commands, spool: Spool, pulse: Pulse, *, broker: str, observe: Observe = lambda event, request: None
@@ -53,26 +56,29 @@ class Audit:
         self._broker = broker
         self._observe = observe
         self._lane = _Lane()
-        self._waiting: list[tuple[Event, asyncio.Future[None]]] = []
-        self._filled = asyncio.Event()
+        self._waiting: _Batch = []
+        self._writing: asyncio.Task[None] | None = None
         self._doubtful: OrderedDict[int, tuple[Event, str, int]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(self._write_on()), asyncio.create_task(self._drain_on())]
+        self._tasks = [asyncio.create_task(self._drain_on())]
 
     async def stop(self) -> None:
-        for task in self._tasks:
+        tasks = [*self._tasks, self._writing] if self._writing else self._tasks
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._fail(self._waiting, "the store was closed")
         await self._spool.close()
 
     def begin(self, event: Event) -> asyncio.Future[None]:
         """Durable when it is done. Fails with `StoreUnavailable`: then the same event object may be given to `spool`."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, done))
-        self._filled.set()
+        self._waiting.append((event, encode_event(self._stamped(event)), done))
+        if self._writing is None or self._writing.done():
+            batch = self._next_batch()
+            self._writing = asyncio.create_task(self._write_on(batch, self._begun(batch)))
         return done
 
     async def append(self, event: Event) -> None:
@@ -114,39 +120,48 @@ class Audit:
 
     # -- writing ------------------------------------------------------------------------------------------
 
-    async def _write_on(self) -> None:
-        while True:
-            await self._filled.wait()
-            self._filled.clear()
-            while self._waiting:
-                batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-                await self._write(batch)
+    def _next_batch(self) -> _Batch:
+        batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        return batch
 
-    async def _write(self, batch: list[tuple[Event, asyncio.Future[None]]]) -> None:
+    async def _write_on(self, batch: _Batch, begun: Awaitable[bool]) -> None:
+        await self._write(batch, begun)
+        while batch := self._next_batch():
+            await self._write(batch, self._begun(batch))
+
+    def _begun(self, batch: _Batch) -> Awaitable[bool]:
+        return self._appended(self._lane, self._lane.position + len(batch), [encoded for _, encoded, _ in batch])
+
+    async def _write(self, batch: _Batch, begun: Awaitable[bool]) -> None:
         lane, reached = self._lane, self._lane.position + len(batch)
-        events = [encode_event(self._stamped(event)) for event, _ in batch]
         try:
-            if not await self._appended(lane, reached, events):
+            if not await begun:
                 lane = self._lane = _Lane()  # the store has forgotten it: idle for a month, or emptied
                 reached = len(batch)
-                await self._appended(lane, reached, events)
+                await self._appended(lane, reached, [encoded for _, encoded, _ in batch])
         except StoreUnavailable as error:
             self._lane = _Lane()
             self._doubt(batch, lane.name, reached)
             rest, self._waiting = self._waiting, []
             self._fail(batch + rest, error.message)
         else:
-            for event, done in batch:
+            for event, _, done in batch:
                 self._observe(event, None)
                 if not done.done():
                     done.set_result(None)
 
-    async def _appended(self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None) -> bool:
+    def _appended(
+        self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None
+    ) -> Awaitable[bool]:  # fmt: skip
+        """Begin to write: under way when this returns. Returns whether the lane stood where it was thought to stand."""
         names = [keys.audit(), keys.audit_number(), keys.audit_lane(lane.name)]
         arguments: list[Argument] = [lane.position, reached, LANE_KEPT, doubt[1] if doubt else ""]
         if doubt:
             names.append(keys.audit_lane(doubt[0]))
-        done: bool = await self._commands.script(APPEND, names, [*arguments, *events]) == b"done"
+        return self._moved(lane, reached, self._commands.begin(APPEND, names, [*arguments, *events]))
+
+    async def _moved(self, lane: _Lane, reached: int, writing: Awaitable[bytes]) -> bool:
+        done = await writing == b"done"
         if done:
             lane.position = reached
         return done
@@ -154,15 +169,15 @@ class Audit:
     def _stamped(self, event: Event) -> Event:
         return event if event.broker else msgspec.structs.replace(event, broker=self._broker)
 
-    def _doubt(self, batch: list[tuple[Event, asyncio.Future[None]]], lane: str, reached: int) -> None:
-        for event, _ in batch:
+    def _doubt(self, batch: _Batch, lane: str, reached: int) -> None:
+        for event, _, _ in batch:
             self._doubtful[id(event)] = (event, lane, reached)
         while len(self._doubtful) > DOUBTS:
             self._doubtful.popitem(last=False)
 
     @staticmethod
-    def _fail(batch: list[tuple[Event, asyncio.Future[None]]], why: str) -> None:
-        for _, done in batch:
+    def _fail(batch: _Batch, why: str) -> None:
+        for _, _, done in batch:
             if not done.done():
                 done.set_exception(StoreUnavailable(why))
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
@@ -84,8 +84,17 @@ class Commands:
 
     async def script(self, script: Script, keys: Sequence[str], arguments: Iterable[Argument]) -> Any:
         """Run a script by its hash, or by its text where the server has forgotten it (restart, failover)."""
+        return await self.begin(script, keys, arguments)
+
+    def begin(self, script: Script, keys: Sequence[str], arguments: Iterable[Argument]) -> Awaitable[Any]:
+        """Begin `script`: it is under way when this returns, unless all lanes are busy. What is returned is awaited once."""
         rest: Command = (len(keys), *keys, *arguments)
-        reply = (await self._exchanged((("EVALSHA", script.sha, *rest),)))[0]
+        sent = self._exchanged((("EVALSHA", script.sha, *rest),))
+        self._hand_out()
+        return self._ended(script, rest, sent)
+
+    async def _ended(self, script: Script, rest: Command, sent: asyncio.Future[list[Any]]) -> Any:
+        reply = (await sent)[0]
         if isinstance(reply, NoScriptError):
             reply = (await self._exchanged((("EVAL", script.text, *rest),)))[0]
         if isinstance(reply, ResponseError):
