@@ -12,27 +12,32 @@ from urllib.parse import urlencode
 import msgspec
 import uvloop
 
-from broker.bench.load import quantile
+from broker.bench.load import cpu_seconds, quantile
 from broker.bench.wire import Connection, connect, request
 
 WARM, TIMED = 10, 200
 
 
 class Order(msgspec.Struct, frozen=True):
-    """`link` is the code of a sign-in link; `paths` are asked for in this order, `timed` times each."""
+    """`link` is the code of a sign-in link; `paths` are asked for in this order, `timed` times each. `pid` is the broker's."""
 
     port: int
+    pid: int
     link: str
     paths: tuple[str, ...]
     timed: int = TIMED
 
 
 class Cost(msgspec.Struct, frozen=True):
-    """Times in ms, from the request's first byte out to the answer's last byte in; `kib` is the size of the answer."""
+    """Times in ms, from the request's first byte out to the answer's last byte in; `cpu` is what the broker worked for each.
+
+    On a busy machine the times are those of the others as well. `kib` is the size of the answer.
+    """
 
     path: str
     p50: float
     p95: float
+    cpu: float
     kib: float
 
 
@@ -55,8 +60,10 @@ async def signed_in(connection: Connection, port: int, link: str) -> str:
 
 
 async def _cost(connection: Connection, order: Order, path: str, headers: dict[str, str]) -> Cost:
-    took, size = [], 0
+    took, size, spent = [], 0, 0.0
     for number in range(WARM + order.timed):
+        if number == WARM:
+            spent = cpu_seconds((order.pid,))
         begin = perf_counter()
         answer = await connection.send(request("GET", f"127.0.0.1:{order.port}", path, b"", headers))
         if answer.status != 200:
@@ -65,7 +72,8 @@ async def _cost(connection: Connection, order: Order, path: str, headers: dict[s
             took.append(answer.last - begin)
         size = len(answer.body)
     took.sort()
-    return Cost(path, quantile(took, 0.5) * 1e3, quantile(took, 0.95) * 1e3, size / 1024)
+    worked = (cpu_seconds((order.pid,)) - spent) / order.timed
+    return Cost(path, quantile(took, 0.5) * 1e3, quantile(took, 0.95) * 1e3, worked * 1e3, size / 1024)
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def _promised(results: Results) -> str:
 def _web(results: Results) -> str:
     if (web := results.web) is None:
         return ""
-    rows = [[cost.path, ms(cost.p50), ms(cost.p95), f"{cost.kib:.0f}"] for cost in web.pages]
+    rows = [[cost.path, ms(cost.p50), ms(cost.p95), ms(cost.cpu), f"{cost.kib:.0f}"] for cost in web.pages]
     title = f"pages with {web.size.pending:,} requests waiting and {web.size.history:,} in the history"
     seen, clicked = web.watched, web.clicked
     told = [
@@ -80,7 +80,7 @@ def _web(results: Results) -> str:
         f"click to changed row in another tab: p50 {ms(clicked.p50)}, p95 {ms(clicked.p95)} of {clicked.clicks}; "
         f"{clicked.tabs} tabs of one browser showed a new request within {clicked.tabs_took:.2f} s",
     ]  # fmt: skip
-    return "\n".join([table(title, ["page", "p50", "p95", "KiB"], rows), *told])
+    return "\n".join([table(title, ["page", "p50", "p95", "CPU each", "KiB"], rows), *told])
 
 
 CALL_COLUMNS = ["target", "connections", "calls/s", "of direct", "p50", "added p50", "p99", "CPU us/call", "errors"]

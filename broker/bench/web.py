@@ -51,7 +51,7 @@ def measured(upstream: str, size: Size) -> Web:
         run_json("broker.bench.archive", msgspec.json.encode(order))
 
     with broker_under_test(NOWHERE, reviewer=True, filled=filled) as broker:
-        asked = pages.Order(broker.port, broker.links[0], PATHS, size.timed)
+        asked = pages.Order(broker.port, broker.pid, broker.links[0], PATHS, size.timed)
         costs = msgspec.json.decode(run_json("broker.bench.pages", msgspec.json.encode(asked)), type=list[Cost])
     return Web(size, costs, watched, clicked)
 

@@ -37,7 +37,7 @@ def test_every_figure_is_held_against_its_bound_and_calls_against_the_best_peer(
         opened=[Opened("broker", 5_000, 4_999, 1.0, 1.0, 1.0)], parked=[parked(1_000, 1_000, 30.0), parked(10_000, 10_000)],
         woken=[Woken(1_000, 9.0, 9.0, 9.0, 99.0, 1.0), Woken(10_000, 1.0, 1.0, 1.9, 10.0, 1.0)],
         web=Web(
-            Size(), [Cost("/", 9.0, 99.0, 60.0), Cost("/history", 9.0, 101.0, 30.0)],
+            Size(), [Cost("/", 9.0, 99.0, 9.0, 60.0), Cost("/history", 9.0, 101.0, 9.0, 30.0)],
             Watched(500, 30, 100.0, 400.0, 1_200.0, 0.4), Clicked(30, 60.0, 150.0, 8, 1.0),
         ),
     )  # fmt: skip
@@ -63,7 +63,7 @@ def test_every_figure_is_held_against_its_bound_and_calls_against_the_best_peer(
 
 def test_the_web_with_less_than_promised_is_not_judged() -> None:
     small = Web(
-        Size(10, 10, 10), [Cost("/", 9.0, 99.0, 60.0)], Watched(10, 1, 1.0, 1.0, 1.0, 9.0), Clicked(0, 0.0, 0.0, missing="x")
+        Size(10, 10, 10), [Cost("/", 9.0, 99.0, 9.0, 60.0)], Watched(10, 1, 1.0, 1.0, 1.0, 9.0), Clicked(0, 0.0, 0.0, missing="x")
     )
     assert {one.met for one in figures(Results("here", web=small))} == {None}
 
