@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any
 
 import anyio
-import anyio.to_thread
 import structlog
 
 from broker.domain.text import clipped, visible
@@ -33,6 +32,8 @@ CHUNK = 1 << 16
 # Lines of stderr that go into the log for each process and minute, and the characters of one.
 CHATTER = 60
 CHATTER_WIDTH = 500
+# Variables of our own that a server gets. Not asked of the SDK: imports of it by two threads at once break each other.
+INHERITED = ("HOME", "LOGNAME", "PATH", "SHELL", "TERM", "USER")
 
 
 class Process:
@@ -155,11 +156,10 @@ def _alive(group: int) -> bool:
     return True
 
 
-def _inherited() -> dict[str, str]:
-    """The variables that are safe to hand on. In a thread: the SDK takes its time to be imported."""
-    from mcp.client.stdio import get_default_environment  # noqa: PLC0415 - heavy
-
-    return get_default_environment()
+def inherited() -> dict[str, str]:
+    """The variables that are safe to hand on, as the SDK's client does: never an exported shell function."""
+    told = {name: os.environ[name] for name in INHERITED if name in os.environ}
+    return {name: value for name, value in told.items() if not value.startswith("()")}
 
 
 async def started(server: str, command: Sequence[str], env: Resolved, cwd: str = "") -> Process:
@@ -167,14 +167,13 @@ async def started(server: str, command: Sequence[str], env: Resolved, cwd: str =
 
     Raises `UpstreamUntouched` when it can't be started.
     """
-    inherited = await anyio.to_thread.run_sync(_inherited)
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env={**inherited, **env.values},
+            env={**inherited(), **env.values},
             cwd=cwd or None,
             start_new_session=True,
         )

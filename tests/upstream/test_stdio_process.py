@@ -11,12 +11,14 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from mcp.client.stdio import get_default_environment
 from structlog.testing import capture_logs
 
 from broker.domain.requests import Origin
 from broker.domain.servers import Server
 from broker.errors import OutcomeLost, UnknownServer, UpstreamUntouched
 from broker.upstream import keeper, process
+from broker.upstream.process import inherited
 from tests.fakes.stdio_bench import ROOT, Bench, approved, stdio_bench, text_of
 
 OLDER = Origin(era="2025-11-25", session="shared.any", rpc_id=1)
@@ -200,3 +202,11 @@ async def test_a_changed_entry_gets_another_process_and_a_removed_one_none() -> 
         with pytest.raises(UnknownServer):
             await execute(bench, "pid")
         await gone(second)
+
+
+def test_a_server_inherits_what_the_sdks_client_hands_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "() { :; }; echo")
+    monkeypatch.setenv("BROKER_SLACK_BOT_TOKEN", "xoxb-1")
+    monkeypatch.delenv("TERM", raising=False)
+    assert inherited() == get_default_environment()
+    assert not {"LOGNAME", "BROKER_SLACK_BOT_TOKEN"} & set(inherited())
