@@ -94,7 +94,7 @@ class Gateway:
         self._lasting: set[Exchange] = set()
         rounds = Rounds(desk, judge, self._seals, clock, kept, broker)
         self._tasks = Tasks(self._attendances, clock, kept, rounds)
-        self._subscriptions = Subscriptions(self._passing, self._tasks)
+        self._subscriptions = Subscriptions(self._passing, self._tasks, self._still)
         self._confirming = Confirming(desk, self._seals, clock, page=page, mask_key=key)
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
@@ -163,6 +163,12 @@ class Gateway:
             case _:
                 await visit.exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
         return None
+
+    async def _still(self, visit: Visit) -> None:
+        caller = await self._authenticate(visit.head.authorization, visit.head.peer(visit.exchange.scope.get("client")))
+        if caller.principal != visit.caller.principal:
+            raise Unauthenticated("this credential is somebody else's by now")
+        self._server(visit.server.name, caller)
 
     def _server(self, name: str, caller: Caller) -> Server:
         server = self._catalogue(name)

@@ -6,6 +6,7 @@ A client names tasks in `notifications.taskIds` (io.modelcontextprotocol/tasks).
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +14,7 @@ import anyio
 import msgspec
 
 from broker.domain.outcomes import StillPending
-from broker.errors import BrokerError, Malformed, StoreUnavailable, UnknownRequest
+from broker.errors import BrokerError, Forbidden, Malformed, StoreUnavailable, Unauthenticated, UnknownRequest, UnknownServer
 from broker.gateway.envelope import INVALID_PARAMS, encoded
 from broker.gateway.passing import Passing, as_event
 from broker.gateway.results import Result
@@ -31,13 +32,17 @@ LOOK = 1.0
 LOOK_AGAIN = 30.0
 BEAT = 15.0
 
+Still = Callable[[Visit], Awaitable[None]]
+"""Raises where the caller of a long stream would not be let in any more."""
+
 
 class Subscriptions:
     """Answers `subscriptions/listen`."""
 
-    def __init__(self, passing: Passing, tasks: Tasks) -> None:
+    def __init__(self, passing: Passing, tasks: Tasks, still: Still) -> None:
         self._passing = passing
         self._tasks = tasks
+        self._still = still
 
     async def listen(self, visit: Visit) -> None:
         """Pass changes and tell of tasks until the client leaves. Raises as `Passing.post`, and `Malformed`."""
@@ -45,7 +50,7 @@ class Subscriptions:
         if not isinstance(asked, dict) or (wanted := asked.pop("taskIds", None)) is None:
             await self._passing.post(visit, visit.headers(), patient=True)
             return
-        telling = _Telling(visit, self._tasks, await self._known(visit, wanted))
+        telling = _Telling(visit, self._tasks, await self._known(visit, wanted), self._still)
         if any(asked.values()):
             await self._woven(visit, telling)
         else:
@@ -81,7 +86,8 @@ class Subscriptions:
 class _Telling:
     """Tells one stream of its tasks, once its acknowledgement has gone out."""
 
-    def __init__(self, visit: Visit, tasks: Tasks, known: list[str]) -> None:
+    def __init__(self, visit: Visit, tasks: Tasks, known: list[str], still: Still) -> None:
+        self._still = still
         self._visit = visit
         self._exchange = visit.exchange
         self._tasks = tasks
@@ -124,8 +130,9 @@ class _Telling:
         told = ""
         while True:
             try:
+                await self._still(self._visit)
                 stand = await self._tasks.looked(self._visit, task)
-            except (Malformed, UnknownRequest):
+            except (Malformed, UnknownRequest, Unauthenticated, Forbidden, UnknownServer):
                 return
             except BrokerError:
                 await anyio.sleep(LOOK)

@@ -9,11 +9,12 @@ from typing import Any
 
 import anyio
 import httpx2
+import pytest
 
 from broker.domain.reviews import Verdict
 from tests.fakes.asking import ANSWERS, CALL, FORM
 from tests.fakes.scripted import Reply, Seen, Upstream
-from tests.gateway.rig import Rig
+from tests.gateway.rig import CALLERS, Rig
 from tests.gateway.wire import ENVELOPE, head, post
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
@@ -136,3 +137,17 @@ async def test_a_stream_of_tasks_ends_with_the_broker(asking: Rig, http: httpx2.
             assert "message" in await anext(lines)
             asking.gateway.drain()
             assert [line async for line in lines if "error" in line] == []
+
+
+async def test_who_would_not_be_let_in_any_more_is_told_nothing_more(
+    asking: Rig, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = (await ask(http, asking, "tools/call", CALL))["taskId"]
+    async with listening(http, asking, {"taskIds": [task]}) as heard:
+        await heard()
+        assert (await heard())["params"]["status"] == "working"
+        monkeypatch.delitem(CALLERS, "alice")
+        await asking.review((await asking.asked())[0], Verdict.REJECT, "no")
+        with anyio.move_on_after(0.5) as waited:
+            await heard()
+        assert waited.cancelled_caught
