@@ -92,9 +92,9 @@ DEFENCES = (
     ),
     Defence(
         "test_no_door_for_people_opens_to_an_agents_token",
-        "broker/channels/web/api.py",
-        "guards = [authenticated]",
-        "guards = []",
+        "broker/channels/web/visitors.py",
+        "if found is None:\n        raise SignInNeeded",
+        "if False:\n        raise SignInNeeded",
     ),
     Defence(
         "test_the_agents_owner_may_not_approve_what_it_asks_for",

@@ -153,8 +153,8 @@ MORE = (
     Defence(
         "test_a_value_opens_only_where_it_was_put",
         "broker/store/cipher.py",
-        "nonce = os.urandom(_NONCE)",
-        'nonce, place = os.urandom(_NONCE), ""',
+        'raise RecordUnreadable("a record does not open with its key: it was changed, or moved") from None',
+        'return b""',
     ),
     Defence(
         "test_a_changed_value_does_not_open",
@@ -174,7 +174,12 @@ MORE = (
         "if links[-1].hex() != batch.seal.head:",
         "if False:",
     ),
-    Defence("test_an_older_dump_of_the_store_is_found", "broker/audit/verify.py", "if last < verified.last:", "if False:"),
+    Defence(
+        "test_an_older_dump_of_the_store_is_found",
+        "broker/audit/verify.py",
+        "seal = msgspec.json.decode(head, type=Seal) if head else None",
+        "return None",
+    ),
     Defence(
         "test_a_store_that_was_put_back_is_found_also_after_it_went_on",
         "broker/audit/verify.py",
@@ -210,12 +215,6 @@ MORE = (
         "return None",
     ),
     Defence("test_a_stop_also_ends_what_was_approved", "broker/approvals/fitness.py", "if stop is not None:", "if False:"),
-    Defence(
-        "test_once_the_store_is_known_to_be_away_allowed_calls_are_refused_too",
-        "broker/approvals/guard.py",
-        "if not self._health.up and not self._allow_when_store_is_down:",
-        "if False:",
-    ),
     Defence(
         "test_where_the_operator_lets_allowed_calls_pass_their_events_arrive_when_the_store_is_back",
         "broker/approvals/writing.py",
