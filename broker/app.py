@@ -52,6 +52,7 @@ from broker.store import keys
 from broker.store.open import Store, open_store
 from broker.store.requests import Observe
 from broker.tracing import Tracing, all_of, tracing
+from broker.usage import UsageBook
 from broker.versions import Versions
 from broker.vitals import Vitals
 
@@ -110,7 +111,9 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
-        agents = Agents(identity, cases.desk, cases.guard, cases.releaser)
+        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.usage.failed)
+        ground.usage.serving(out.servers.in_force)
+        await rooms.enter_async_context(ground.usage.running(ground.store.usage))
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
         rooms.push_async_callback(gateway.close)
         devices, push = await pushing(settings, ground.store, cases.desk, ground.broker, rooms)
@@ -136,6 +139,7 @@ class _Ground:
     registry: Registry
     key: SigningKey
     metrics: Metrics
+    usage: UsageBook
     tracing: Tracing | None
     stops: Stops
     agreement: Agreement
@@ -159,7 +163,8 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     metrics, spans = Metrics(), tracing()
     if spans is not None:
         rooms.push_async_callback(asyncio.to_thread, spans.close)
-    observe = all_of(metrics.observe, journey, spans.observe if spans else None)
+    usage = UsageBook(now)
+    observe = all_of(metrics.observe, journey, usage.observe, spans.observe if spans else None)
     store = await rooms.enter_async_context(store_of(settings, broker, observe))
     versions = Versions(settings.data.expanduser() / "policies")
     policies = PolicyFolder(
@@ -177,6 +182,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
         await registry_of(settings, store, policies, broker, rooms),
         key,
         metrics,
+        usage,
         spans,
         Stops(store.stops),
         Agreement(store.agreed, policies, store.presence, broker),
@@ -255,6 +261,7 @@ async def _web(
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, proxy=identity.proxy, devices=devices, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
+        usage=store.usage.month,
         registry=registry,
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,

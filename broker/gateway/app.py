@@ -39,6 +39,7 @@ from broker.gateway.ports import (
     Barred,
     Catalogue,
     Challenge,
+    Failed,
     Forwarder,
     Judge,
     Lines,
@@ -47,6 +48,7 @@ from broker.gateway.ports import (
     Waiting,
     admit_all,
     bare_challenge,
+    nobody_hears,
 )
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
@@ -70,6 +72,7 @@ class Gateway:
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
     `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
+    `failed` hears of calls that were let through and not answered with a result.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
@@ -78,6 +81,7 @@ class Gateway:
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
         challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
+        failed: Failed = nobody_hears,
     ) -> None:  # fmt: skip
         self._barred = barred
         self._authenticate = authenticate
@@ -99,7 +103,7 @@ class Gateway:
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
-            confirming=self._confirming, rounds=rounds,
+            confirming=self._confirming, rounds=rounds, failed=failed,
         )  # fmt: skip
         self._joint = JointAddress(self._visited, names=names, server=self._server, desk=desk, seals=self._seals)
 

@@ -33,6 +33,19 @@ class _Tip(msgspec.Struct):
 _tip = msgspec.json.Decoder(_Tip).decode
 
 
+class _Result(msgspec.Struct, rename={"is_error": "isError"}):
+    is_error: bool = False
+
+
+class _Answer(msgspec.Struct):
+    """As much of an answer as tells whether it is an error."""
+
+    result: _Result | None = None
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+
+
 async def nothing() -> None:
     """There is nothing to record."""
 
@@ -47,10 +60,11 @@ class Passing:
     async def post(
         self, visit: Visit, headers: dict[str, str], *, edit: Edit | None = None, recorded: Recorded = nothing,
         patient: bool = False, client: tuple[str, str, str] = ("", "", ""),
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
         """Send the visit's message and pass its answer. `recorded` is awaited before the first byte of it leaves.
 
-        Raises an `UpstreamError` where there is no answer that a client could use; nothing has been sent to it then.
+        Returns whether it was answered with a result that is no error, as far as that was seen in passing. Raises an
+        `UpstreamError` where there is no answer that a client could use; nothing has been sent to it then.
         """
         exchange, body = visit.exchange, visit.message.encoded()
         with exchange.until_gone():
@@ -60,14 +74,15 @@ class Passing:
                 told = self._headers(visit, answer, client)
                 if answer.media == "text/event-stream":
                     await recorded()
-                    await _stream(visit, answer, told, edit)
-                elif answer.media == "application/json":
-                    await _json(exchange, answer, told, edit, recorded)
-                else:
-                    await recorded()
-                    await exchange.reply(answer.status, headers=told)
+                    return await _stream(visit, answer, told, edit)
+                if answer.media == "application/json":
+                    return await _json(exchange, answer, told, edit, recorded)
+                await recorded()
+                await exchange.reply(answer.status, headers=told)
+                return False
             finally:
                 answer.close()
+        return False  # the client left
 
     def _headers(self, visit: Visit, answer: Answer, client: tuple[str, str, str]) -> list[Header]:
         headers = [(b"allow", answer.allow.encode("latin-1"))] if answer.allow else []
@@ -116,26 +131,29 @@ def as_event(data: bytes, event_id: str = "") -> bytes:
 
 async def _json(
     exchange: Exchange, answer: Answer, headers: list[Header], edit: Edit | None, recorded: Recorded
-) -> None:  # fmt: skip
+) -> bool:  # fmt: skip
     if edit is not None or (answer.length is not None and answer.length <= SMALL):
         body = await answer.read()
         if edit is not None and body:
             body = edited(body, edit)
         await recorded()
         await exchange.reply(answer.status, body, headers=headers)
-        return
+        return not _fails(body)
     await recorded()
     length = [(b"content-length", b"%d" % answer.length)] if answer.length is not None else []
     await exchange.start(answer.status, [(b"content-type", b"application/json"), *length, *headers])
+    seen = b""
     try:
         async for chunk in answer.chunks():
+            seen = seen + chunk if len(seen) <= SMALL else seen
             await exchange.write(chunk)
     except OutcomeLost:
-        return  # the head is out: all that is left is to end the connection early, which the client can see
+        return False  # the head is out: all that is left is to end the connection early, which the client can see
     await exchange.write(b"", more=False)
+    return len(seen) > SMALL or not _fails(seen)
 
 
-async def _stream(visit: Visit, answer: Answer, headers: list[Header], edit: Edit | None) -> None:
+async def _stream(visit: Visit, answer: Answer, headers: list[Header], edit: Edit | None) -> bool:
     exchange, last, resumable = visit.exchange, b"", False
     await exchange.stream(headers, answer.status)
     why = "the server ended the stream without an answer"
@@ -147,10 +165,12 @@ async def _stream(visit: Visit, answer: Answer, headers: list[Header], edit: Edi
     except OutcomeLost as error:
         why = error.message
     resumable = resumable and not visit.modern
-    if visit.message.request and not resumable and not _answers(last, visit.message.id):
+    answered = _answers(last, visit.message.id)
+    if visit.message.request and not resumable and not answered:
         told = {"code": INTERNAL_ERROR, "message": f"{why}: its result is unknown"}
         await exchange.write(as_event(encoded({"jsonrpc": "2.0", "id": visit.message.id, "error": told})))
     await exchange.write(b"", more=False)
+    return not _fails(last) if answered else resumable
 
 
 def _passed(event: Event, edit: Edit | None) -> bytes:
@@ -166,3 +186,14 @@ def _answers(data: bytes, rpc_id: RpcId | None) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return tip.id == rpc_id and not tip.method
+
+
+def _fails(data: bytes) -> bool:
+    """Is this answer an error? Nearly all are not, and hold neither word."""
+    if b'"isError"' not in data and b'"error"' not in data:
+        return False
+    try:
+        result = _answer(data).result
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return result is None or result.is_error

@@ -18,6 +18,13 @@ from broker.domain.requests import ApprovalRequest, Origin, RequestId
 from broker.domain.reviews import Confirmation
 from broker.domain.servers import Server
 
+Failed = Callable[[Caller, str, str], None]
+"""Hears of a call of a server's tool that was let through and not answered with a result."""
+
+
+def nobody_hears(caller: Caller, server: str, tool: str) -> None:
+    """Nobody wants to know which calls fail."""
+
 
 class Authenticate(Protocol):
     async def __call__(self, authorization: str | None, peer: Peer) -> Caller:

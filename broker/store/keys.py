@@ -171,6 +171,16 @@ def signing(name: str) -> str:
     return _in(0, "signing", name)
 
 
+def usage(month: str) -> str:
+    """Hash: kind, day, server, tool and minutes to a number of calls."""
+    return _in(0, "usage", month)
+
+
+def usage_people(month: str) -> str:
+    """Set: pairs of server and person who called it."""
+    return _in(0, "usage", month, "people")
+
+
 def shelf(name: str) -> str:
     """Hash of named, versioned values (pinned definitions, refused ones)."""
     return _in(0, "shelf", name)

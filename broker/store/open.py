@@ -35,6 +35,7 @@ from broker.store.sealing import SigningKeys
 from broker.store.shelf import SealHead, Shelf
 from broker.store.slack import SlackStore, Wanted, slack_store
 from broker.store.spool import Spool
+from broker.store.usage import UsageCounts
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class Store:
     recordings: Recordings
     agreed: Shelf
     slack: SlackStore
+    usage: UsageCounts
     devices: Shelf
     pushes: Wanted
     health: Pulse
@@ -73,16 +75,9 @@ class Store:
 
 @asynccontextmanager
 async def open_store(  # noqa: PLR0913 - everything that makes one store another, by name
-    url: str | None = None,
-    *,
-    data: Path,
-    broker_id: str,
-    keep_answers: timedelta = timedelta(minutes=15),
-    redis_bin: str = "",
-    observe: Observe = lambda event, request: None,
-    encryption: Sequence[bytes] = (),
-    takeover: timedelta = TAKEOVER,
-) -> AsyncIterator[Store]:
+    url: str | None = None, *, data: Path, broker_id: str, keep_answers: timedelta = timedelta(minutes=15), redis_bin: str = "",
+    observe: Observe = lambda event, request: None, encryption: Sequence[bytes] = (), takeover: timedelta = TAKEOVER,
+) -> AsyncIterator[Store]:  # fmt: skip
     """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
 
     Raises `ConfigInvalid` when the server is too old, holds another format, or can't be started for want of a binary,
@@ -93,9 +88,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
         pulse, name = Pulse(), "approval-broker:" + re.sub(r"[^!-~]", "-", broker_id)
         url = url if url is not None else await _embedded(closing, Embedded(data, redis_bin), pulse)
         commands = await _connected(closing, url, name, pulse, broker_id)
-        changes = ChangeStream(url, name)
-        closing.push_async_callback(changes.stop)
-        await changes.start()
+        changes = await _followed(closing, ChangeStream(url, name))
         audit = Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe)
         closing.push_async_callback(audit.stop)
         audit.start()
@@ -121,12 +114,19 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             recordings=recordings,
             agreed=Shelf(commands, "agreed"),
             slack=slack_store(commands, broker_id),
+            usage=UsageCounts(commands),
             devices=Shelf(commands, "push-devices"),
             pushes=Wanted(commands, "push"),
             health=pulse,
             clock=pulse.clock,
             url=url,
         )
+
+
+async def _followed(closing: AsyncExitStack, changes: ChangeStream) -> ChangeStream:
+    closing.push_async_callback(changes.stop)
+    await changes.start()
+    return changes
 
 
 async def _embedded(closing: AsyncExitStack, embedded: Embedded, pulse: Pulse) -> str:

@@ -17,9 +17,22 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
 
 from broker.approvals.ports import Query
-from broker.channels.web.api_shapes import CommentBody, Listed, Me, RecordBody, ReviewBody, Summary, Whole, summary, whole
+from broker.channels.web.api_shapes import (
+    CommentBody,
+    Listed,
+    Me,
+    RecordBody,
+    ReviewBody,
+    Summary,
+    Used,
+    Whole,
+    summary,
+    used,
+    whole,
+)
 from broker.channels.web.board import Row
 from broker.channels.web.detail import moments
+from broker.channels.web.insights_page import checked
 from broker.channels.web.live import BEATS_TO_KEEP_ALIVE, next_news
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import Token
@@ -30,7 +43,8 @@ from broker.channels.web.visitors import AnyRequest
 from broker.domain.people import Reviewer
 from broker.domain.redaction import covered, shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
-from broker.errors import Malformed, Unauthenticated, UnknownRequest
+from broker.errors import Forbidden, Malformed, Unauthenticated, UnknownRequest
+from broker.insights.usage import month_of
 
 PAGES_LOOKED_AT = 20
 
@@ -112,6 +126,14 @@ class Api(Controller):
         found = await _seen(request, token, request_id)
         after = await write_down(Web.of(request), found, _by(request, token), ran=data.ran, why=data.why)
         return await _whole(request, token, after)
+
+    @get("/usage")
+    async def usage(self, request: AnyRequest, month: FromQuery[str] = "") -> Used:
+        """Say what use there was in a month (`2026-11`; this one if empty): calls, people, and the time saved, rounded."""
+        if not _groups(request, _token(request, "read")):
+            raise Forbidden("the use of servers is for members of the groups that people.yaml names")
+        web = Web.of(request)
+        return used(await web.parts.usage(month_of(checked(month, web.now().date()))))
 
     @get("/watch")
     async def watch(self, request: AnyRequest) -> Stream:

@@ -15,6 +15,7 @@ from broker.channels.web.views import needs
 from broker.domain.people import People
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
+from broker.insights.usage import ServerUse, Usage
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -47,6 +48,24 @@ class Listed(msgspec.Struct, frozen=True):
 
     requests: list[Summary]
     cursor: str
+
+
+class Used(msgspec.Struct, frozen=True):
+    """The use of one month. `hours_saved` is directional: what the tools' owners say a call saves, times those that succeeded."""
+
+    month: str
+    calls: int
+    failed: int
+    people: int
+    tools: int
+    hours_saved: int
+    servers: tuple[ServerUse, ...]
+    days: dict[str, int]
+
+
+def used(use: Usage) -> Used:
+    days = {day.isoformat(): calls for day, calls in use.days}
+    return Used(use.month, use.calls, use.failed, use.people, use.tools, use.hours, use.servers, days)
 
 
 class Progress(msgspec.Struct, frozen=True):

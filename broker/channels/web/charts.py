@@ -11,6 +11,7 @@ from datetime import date, timedelta
 import msgspec
 
 from broker.insights.figures import Day
+from broker.insights.usage import Usage
 from broker.policy.replay import KINDS as CHANGES
 from broker.policy.replay import Replay
 
@@ -51,6 +52,20 @@ def by_day(days: Sequence[Day], last: date, count: int = 30) -> Chart:
     top = _round_up(max((sum(getattr(day, kind) for kind in KINDS) for day in shown), default=0))
     step = WIDTH / count
     return Chart(tuple(_column(day, index * step, step, top) for index, day in enumerate(shown)), top)
+
+
+def of_month(use: Usage) -> Chart:
+    """Return the calls of one month by day; days without anything are there, empty."""
+    known, day = dict(use.days), date(int(use.month[:4]), int(use.month[5:]), 1)
+    days = [when for when in (day + timedelta(days=ahead) for ahead in range(31)) if when.month == day.month]
+    top, step, tall = _round_up(max(known.values(), default=0)), WIDTH / len(days), HEIGHT - TOP
+    columns = []
+    for index, when in enumerate(days):
+        count, x = known.get(when, 0), index * step
+        high = count / top * tall
+        bars = (Bar("calls", round(x + step * 0.15, 1), round(HEIGHT - high, 1), round(step * 0.7, 1), round(high, 1)),)
+        columns.append(Column(when, bars if count else (), (("calls", count),), round(x + step / 2, 1)))
+    return Chart(tuple(columns), top)
 
 
 def _column(day: Day, x: float, step: float, top: int) -> Column:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +50,7 @@ from broker.domain.people import People, Reviewer
 from broker.domain.requests import ApprovalRequest
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
+from broker.insights.usage import Usage
 from broker.registry.accepting import Accepting
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling
@@ -115,6 +116,7 @@ class WebParts:
     offers: Offers
     accepted: Accepted
     vitals: Vitals
+    usage: Callable[[str], Awaitable[Usage]]
     registry: RegistryParts
     clock: Clock
     templates: Path

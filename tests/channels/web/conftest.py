@@ -220,6 +220,7 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "problems": lambda: policies.problems, "checkup": checkup,
         "offers": Catalogue(NoServers(), NoServers(), Pins(store.servers)), "accepted": Pins(store.servers),
         "vitals": Vitals(store, Agreement(store.agreed, cast("PolicyFolder", policies), store.presence, "broker-1")),
+        "usage": store.usage.month,
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     given |= changed

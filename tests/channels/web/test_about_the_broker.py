@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import cast
@@ -18,6 +19,7 @@ from broker.channels.web.charts import HEIGHT, TOP, by_day
 from broker.domain.calls import Caller
 from broker.domain.events import CallDecided
 from broker.insights.figures import Day
+from broker.insights.usage import Count, Spot
 from broker.policy.load import load
 from broker.policy.model import Problem
 from broker.reload import PolicyFolder
@@ -210,3 +212,43 @@ async def test_somebody_in_no_group_sees_no_page_about_the_broker(site: Site, pa
     assert (await nobody.get(path)).status_code == 403
     with anyio.fail_after(5):
         assert (await site.stranger().get(path)).status_code == 303
+
+
+async def test_the_use_of_a_month_is_shown_beside_those_before(site: Site) -> None:
+    spots = {
+        Spot(date(2026, 3, 2), "payments", "refund_get", 30.0): Count(1_200, 5),
+        Spot(date(2026, 2, 27), "payments", "refund_get", 30.0): Count(10),
+    }
+    await site.store.usage.add(spots, {"2026-03": {("payments", "ann"), ("payments", "bo")}, "2026-02": {("payments", "ann")}})
+    page = text_of((await (await site.visitor(ANN)).get("/insights?month=2026-03")).text)
+    assert "Use in 2026-03" in page
+    assert "payments 1,205 5 2 1 600" in page
+    assert "2026-03 1,205 2 1 600 2026-02 10 1 1 5 2026-01 0 0 0 0" in page
+
+
+async def test_the_api_tells_the_use_of_a_month(site: Site) -> None:
+    await site.store.usage.add(
+        {Spot(date(2026, 3, 2), "payments", "refund_get", 30.0): Count(3, 1)}, {"2026-03": {("payments", "ann")}}
+    )
+    ann = await site.api(ANN)
+    assert (await ann.get("/api/v1/usage?month=2026-03")).json() == {
+        "month": "2026-03", "calls": 4, "failed": 1, "people": 1, "tools": 1, "hours_saved": 2, "days": {"2026-03-02": 4},
+        "servers": [{"server": "payments", "calls": 4, "failed": 1, "people": 1, "tools": 1, "minutes": 90.0}],
+    }  # fmt: skip
+    assert (await ann.get("/api/v1/usage?month=2026-13")).status_code == 400
+    assert (await ann.get("/api/v1/usage")).json()["calls"] == 0
+
+
+async def test_the_page_over_the_month_of_a_large_company_costs_little(site: Site) -> None:
+    """66,000 calls of 844 people, as numbers: what the page reads grows with days and tools, not with calls."""
+    days = [date(2026, 10, day) for day in range(1, 32)]
+    tools = [(server, f"tool-{number}") for server in ("presto", "spark", "knowledge") for number in range(10)]
+    counts = {Spot(day, *tool, 6.36): Count(71) for day in days for tool in tools}
+    people = {(server, f"user-{number}") for server in ("presto", "spark", "knowledge") for number in range(844)}
+    await site.store.usage.add(counts, {"2026-10": people})
+    visitor = await site.visitor(ANN)
+    began = time.process_time()
+    page = await visitor.get("/insights?month=2026-10")
+    print(f"insights over 66,000 calls: {1000 * (time.process_time() - began):.0f} ms of processor time, server and client")
+    assert "66,030" in page.text
+    assert "6,999" in page.text

@@ -51,7 +51,7 @@ FOR_MEMBERS = {
 }  # fmt: skip
 """About the broker: for members of its groups."""
 
-API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200}
+API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200, "GET /api/v1/usage": 403}
 API_ABOUT_REQUESTS = {
     "GET /api/v1/requests/{request_id:str}": None,
     "GET /api/v1/requests/{request_id:str}/receipt": None,

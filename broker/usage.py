@@ -1,0 +1,84 @@
+"""Counting use, wired: what this broker saw done, added to the counts of all every few seconds."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+import anyio
+
+from broker.chores import Chore, repeating
+from broker.domain.calls import Caller
+from broker.domain.events import CallDecided, Event, Finished
+from broker.domain.requests import ApprovalRequest, RequestState
+from broker.domain.servers import Server
+from broker.insights.usage import Count, Spot, month_of
+from broker.store.usage import UsageCounts
+
+# Seconds between two additions. What a broker counted in between is lost with it: figures are directional.
+EVERY = 2.0
+
+
+class UsageBook:
+    """Counts calls that were let through or released."""
+
+    def __init__(self, clock: Callable[[], datetime]) -> None:
+        self._server: Callable[[str], Server | None] = lambda name: None
+        self._clock = clock
+        self._counts: dict[Spot, Count] = {}
+        self._people: dict[str, set[tuple[str, str]]] = defaultdict(set)
+
+    def serving(self, server: Callable[[str], Server | None]) -> None:
+        """Take the catalogue, for the minutes in force: it is made after the store that this book observes."""
+        self._server = server
+
+    def observe(self, event: Event, request: ApprovalRequest | None) -> None:
+        """Take every event that this broker has written."""
+        if isinstance(event, CallDecided):
+            if event.effect == "allow":
+                self._add(event.at, event.caller, event.server, event.tool, Count(succeeded=1))
+        elif isinstance(event, Finished) and request is not None:
+            ran = request.state is RequestState.COMPLETED
+            self._add(event.at, request.call.caller, request.call.server, request.call.tool, Count(int(ran), int(not ran)))
+
+    def failed(self, caller: Caller, server: str, tool: str) -> None:
+        """A call that was let through, and counted as one that succeeds, did not."""
+        self._add(self._clock(), caller, server, tool, Count(-1, 1))
+
+    def _add(self, at: datetime, caller: Caller, server: str, tool: str, count: Count) -> None:
+        entry = self._server(server)
+        facts = entry.tools.get(tool) if entry is not None else None
+        spot = Spot(at.date(), server, tool, facts.minutes_saved if facts is not None else 0.0)
+        before = self._counts.get(spot, Count())
+        self._counts[spot] = Count(before.succeeded + count.succeeded, before.failed + count.failed)
+        if person := caller.user or caller.owner:
+            self._people[month_of(spot.day)].add((server, person))
+
+    @asynccontextmanager
+    async def running(self, store: UsageCounts) -> AsyncIterator[None]:
+        """Add to the store while this is open, and what is left at its end."""
+
+        async def flush() -> None:
+            await self.flush(store)
+
+        chore = Chore("usage", flush, EVERY)
+        async with repeating(chore):
+            yield
+        with anyio.move_on_after(2, shield=True):
+            await chore.round()
+
+    async def flush(self, store: UsageCounts) -> None:
+        """Add what was counted since the last time. Raises `StoreUnavailable`; it is tried again then."""
+        counts, people = self._counts, self._people
+        self._counts, self._people = {}, defaultdict(set)
+        try:
+            await store.add(counts, people)
+        except BaseException:
+            for spot, count in counts.items():
+                now = self._counts.get(spot, Count())
+                self._counts[spot] = Count(now.succeeded + count.succeeded, now.failed + count.failed)
+            for month, pairs in people.items():
+                self._people[month] |= pairs
+            raise

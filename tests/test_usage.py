@@ -1,0 +1,127 @@
+"""Counting use: what brokers saw done, in the store of all of them; and the month that a large company had."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from broker.domain.calls import Caller
+from broker.domain.events import CallDecided
+from broker.domain.servers import Server, ToolFacts
+from broker.errors import StoreUnavailable
+from broker.store.open import Store
+from broker.usage import UsageBook
+from tests.conftest import empty
+from tests.fakes.scripted import Reply, Seen, answer
+from tests.fakes.wired import Wired, wired
+
+MONTH = datetime(2026, 10, 1, tzinfo=UTC)
+# Calls and people of the month that Pinterest printed of its own servers; 6.36 minutes a call make its 7,000 hours.
+CALLS, PEOPLE, MINUTES = 66_000, 844, 6.36
+FLEET = {name: Server(name=name, tools={"ask": ToolFacts(minutes_saved=MINUTES)}) for name in ("presto", "spark", "knowledge")}
+
+
+def allowed(at: datetime, caller: Caller, server: str, tool: str = "ask") -> CallDecided:
+    return CallDecided(at=at, caller=caller, server=server, tool=tool, digest="d", effect="allow", policy="p")
+
+
+async def test_the_month_of_a_large_company_is_what_a_recount_by_hand_gives(store: Store) -> None:
+    chosen, book = random.Random(5), UsageBook(lambda: MONTH)
+    book.serving(FLEET.get)
+    users = itertools.chain(range(PEOPLE), iter(lambda: chosen.randrange(PEOPLE), None))
+    made = [(chosen.choice(tuple(FLEET)), f"user-{next(users)}@example.com", chosen.randrange(31 * 86_400)) for _ in range(CALLS)]
+    for server, user, second in made:
+        book.observe(allowed(MONTH + timedelta(seconds=second), Caller(user=user), server), None)
+    await book.flush(store.usage)
+    found = await store.usage.month("2026-10")
+    assert (found.calls, found.failed, found.people) == (66_000, 0, 844)
+    assert found.hours == round(CALLS * MINUTES / 60) == 6_996
+    assert {one.server: (one.calls, one.people) for one in found.servers} == {
+        name: (sum(server == name for server, _, _ in made), len({user for server, user, _ in made if server == name}))
+        for name in FLEET
+    }
+    assert sum(calls for _, calls in found.days) == CALLS
+    assert len(found.days) == 31
+
+
+async def test_services_are_no_people_and_the_month_ends_at_midnight(store: Store) -> None:
+    book = UsageBook(lambda: MONTH)
+    last = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
+    for at, caller in (
+        (last, Caller(user="ann")),
+        (last, Caller(user="bo")),
+        (last, Caller(agent="bot", owner="cy")),
+        (last, Caller(workload="spiffe://example.com/svc")),
+        (last + timedelta(seconds=1), Caller(user="dana")),
+    ):
+        book.observe(allowed(at, caller, "presto"), None)
+    await book.flush(store.usage)
+    october, november = await store.usage.month("2026-10"), await store.usage.month("2026-11")
+    assert [(month.calls, month.people) for month in (october, november)] == [(4, 3), (1, 1)]
+
+
+async def test_minutes_are_those_in_force_at_the_time_of_the_call(store: Store) -> None:
+    fleet, book = dict(FLEET), UsageBook(lambda: MONTH)
+    book.serving(fleet.get)
+    book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
+    fleet["presto"] = Server(name="presto", tools={"ask": ToolFacts(minutes_saved=100)})
+    book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
+    await book.flush(store.usage)
+    assert (await store.usage.month("2026-10")).minutes == pytest.approx(106.36)
+
+
+async def test_what_two_brokers_counted_is_added_up(store: Store) -> None:
+    for _ in range(2):
+        book = UsageBook(lambda: MONTH)
+        book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
+        await book.flush(store.usage)
+    found = await store.usage.month("2026-10")
+    assert (found.calls, found.people) == (2, 1)
+
+
+async def test_what_could_not_be_written_is_written_later(store: Store) -> None:
+    class Away:
+        async def add(self, counts: object, people: object) -> None:
+            raise StoreUnavailable("away")
+
+    book = UsageBook(lambda: MONTH)
+    book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
+    with pytest.raises(StoreUnavailable):
+        await book.flush(Away())
+    book.observe(allowed(MONTH, Caller(user="bo"), "presto"), None)
+    await book.flush(store.usage)
+    found = await store.usage.month("2026-10")
+    assert (found.calls, found.people) == (2, 2)
+
+
+async def _error(seen: Seen, reply: Reply) -> None:
+    await reply.json(answer(seen, {"content": [], "isError": True}))
+
+
+@pytest.fixture
+async def broker(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Wired]:
+    await empty(store_url)
+    servers = "servers: {{tools: {{url: '{url}', tools: {{echo: {{minutes_saved: 30}}, park_me: {{minutes_saved: 60}}}}}}}}\n"
+    monkeypatch.setattr("tests.fakes.wired.SERVERS", servers)
+    async with wired(store_url, tmp_path) as run:
+        yield run
+
+
+async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_what_fails(broker: Wired) -> None:
+    await broker.call("echo", {"x": 1})
+    await broker.call("denied", {"x": 1})
+    await broker.parked({"what": "one"})
+    broker.upstream.on["tools/call"] = _error
+    await broker.call("echo", {"x": 2})
+    month, started = f"{datetime.now(UTC):%Y-%m}", time.monotonic()
+    while (found := await broker.run.broker.store.usage.month(month)).failed < 1:
+        assert time.monotonic() - started < 20
+        await anyio.sleep(0.05)
+    assert (found.calls, found.failed, found.people, found.minutes) == (3, 1, 1, 90.0)
