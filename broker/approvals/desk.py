@@ -126,7 +126,7 @@ class Desk:
 
         def draft(now: datetime) -> Change:
             before_asking()
-            return opened(_drafted(request_id, call, decision, tool, origin, digest=digest, now=now))
+            return opened(_drafted(request_id, call, decision, tool, origin, digest=digest, now=now), decision.shadow)
 
         request, joined = await self._requests.open(join_of(call, digest), draft)
         if joined and request.digest != digest:

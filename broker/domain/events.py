@@ -57,7 +57,10 @@ class RequestEvent(EventBase, frozen=True):
 
 
 class Opened(RequestEvent, frozen=True, tag="request.opened"):
-    """People are asked. `stated` is the digest of what the agent gave as its reason, empty where it gave none."""
+    """People are asked. `stated` is the digest of what the agent gave as its reason, empty where it gave none.
+
+    `shadow` are the rules that would have held, in shadow.
+    """
 
     caller: Caller
     server: str
@@ -68,6 +71,7 @@ class Opened(RequestEvent, frozen=True, tag="request.opened"):
     rules: tuple[str, ...]
     expires_at: datetime
     stated: str = ""
+    shadow: tuple[str, ...] = ()
 
 
 class Reviewed(RequestEvent, frozen=True, tag="request.reviewed"):

@@ -246,11 +246,12 @@ class Change(msgspec.Struct, frozen=True):
     answer: bytes | None = None
 
 
-def opened(request: ApprovalRequest) -> Change:
-    """The first commit of a request."""
+def opened(request: ApprovalRequest, shadow: tuple[str, ...] = ()) -> Change:
+    """The first commit of a request. `shadow` are the rules that would have held, in shadow."""
     call, stated = request.call, digest_of(request.origin.stated) if request.origin.stated else ""
     fact = events.Opened(
         at=request.opened_at, **request._stamp(), caller=call.caller, server=call.server, tool=call.tool, digest=request.digest,
         definition=request.definition, policy=request.policy, rules=request.rules, expires_at=request.expires_at, stated=stated,
+        shadow=shadow,
     )  # fmt: skip
     return Change(request, fact)

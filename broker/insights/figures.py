@@ -106,6 +106,7 @@ class Tally:
             case Opened() as fact:
                 self._opened[fact.request] = _Asked(fact.at, tuple(sys.intern(rule) for rule in fact.rules))
                 self._count(fact.at, "asked", fact.rules)
+                self._hit(fact.at, fact.shadow, "shadow")
             case Reviewed() as fact:
                 self._reviewed(fact)
             case Confirmed() as fact:

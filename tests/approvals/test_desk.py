@@ -5,13 +5,13 @@ import anyio.lowlevel
 import pytest
 
 from broker.domain.calls import Caller
-from broker.domain.events import Noted
+from broker.domain.events import Noted, Opened
 from broker.domain.outcomes import Code, Refused, StillPending
 from broker.domain.people import Reviewer
 from broker.domain.requests import RequestId, RequestState
 from broker.domain.reviews import Verdict
 from broker.errors import AlreadyResolved, AlreadyReviewed, KeyReused, NotAnApprover, SelfReview, UnknownRequest
-from tests.approvals.conftest import AGENT, Counter
+from tests.approvals.conftest import AGENT, RULES, Counter
 
 
 async def test_fifty_identical_calls_make_one_request(counter: Counter) -> None:
@@ -26,6 +26,14 @@ async def test_fifty_identical_calls_make_one_request(counter: Counter) -> None:
     assert {answer.request.id for answer in answers} == {answers[0].request.id}
     assert sorted(answer.joined for answer in answers) == [False] + [True] * 49
     assert await counter.facts() == ["request.opened"]
+
+
+async def test_the_audit_says_which_rules_would_have_held_in_shadow(counter: Counter) -> None:
+    counter.policies.write(rules=f"{RULES}  - {{id: stricter, mode: shadow, match: {{server: payments}}, effect: deny}}\n")
+    await counter.parked(40)
+    [entry] = await counter.store.audit.read(0, 100)
+    assert isinstance(entry.event, Opened)
+    assert (entry.event.rules, entry.event.shadow) == (("refunds",), ("stricter",))
 
 
 async def test_another_amount_another_caller_and_another_key_are_other_requests(counter: Counter) -> None:

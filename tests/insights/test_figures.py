@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,8 +67,11 @@ def test_what_a_rule_would_have_done_in_shadow_is_counted_apart() -> None:
     fact = CallDecided(
         at=NOON, caller=BOT, server="s", tool="t", digest="d", effect="allow", policy="p", rules=("reads",), shadow=("stricter",)
     )
-    found = figures(numbered(fact, fact))
-    assert found.rules == (Rule("reads", 2, 0, 0, 0, 0, NOON), Rule("stricter", 0, 0, 0, 0, 0, NOON, shadow=2))
+    asked = msgspec.structs.replace(opened("a"), shadow=("stricter",))
+    found = figures(numbered(fact, fact, asked))
+    assert found.rules == (
+        Rule("reads", 2, 0, 0, 0, 0, NOON), Rule("refunds", 1, 1, 0, 0, 0, NOON), Rule("stricter", 0, 0, 0, 0, 0, NOON, shadow=3),
+    )  # fmt: skip
 
 
 def test_a_first_of_two_approvals_is_no_decision_yet() -> None:
