@@ -120,7 +120,7 @@ def test_statements_are_arguments_and_reach_no_log(caplog: pytest.LogCaptureFixt
 )  # fmt: skip
 def test_a_text_that_repeats_itself_is_answered_in_time(part: str) -> None:
     for text in (f"SELECT {part * 300}", f"SELECT {part * 120}1", part * 300):
-        started = time.perf_counter()
+        started = time.thread_time()
         with suppress(ValueError):
             sql_kinds(text)
-        assert time.perf_counter() - started < 0.5
+        assert time.thread_time() - started < 0.5

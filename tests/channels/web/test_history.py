@@ -6,6 +6,7 @@ import json
 import re
 from datetime import UTC, datetime
 from pathlib import Path
+from time import process_time
 
 import anyio
 import httpx2
@@ -184,10 +185,10 @@ async def test_a_large_index_is_searched_quickly(store: Store, tmp_path: Path) -
     from broker.channels.web.projection import _put  # noqa: PLC0415 - rows without records
 
     await projection._run(_put, rows, 0)
-    before = anyio.current_time()
+    before = process_time()
     hits = await projection.search(Search(words="refund", sight=(mark("group", "finance"), mark("person", ANN))), 50)
     assert (len(hits), hits[0].number) == (50, row[0] + 19_999)
-    assert anyio.current_time() - before < 0.5
+    assert process_time() - before < 0.5
     await projection.close()
 
 
