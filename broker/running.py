@@ -95,7 +95,8 @@ def _settle() -> None:
 
 async def _warmed() -> None:
     """Import what is heavy and needed later, in a thread: a release or a stdio server would make everybody wait for it."""
-    await asyncio.to_thread(importlib.import_module, "mcp.shared.inbound")
+    for name in ("mcp", "mcp.shared.inbound"):  # whole before its parts: see test_late_imports.py
+        await asyncio.to_thread(importlib.import_module, name)
     gc.freeze()
 
 

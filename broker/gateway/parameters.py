@@ -17,6 +17,7 @@ async def checked_parameters(visit: Visit, schemas: Schemas) -> dict[str, str]:
     Those that the schema does not declare, or all where it is not known, are left out.
     """
     # The SDK is heavy to import, and only tools with mirrored arguments need it.
+    import mcp  # noqa: F401, PLC0415 - whole before its parts: see test_late_imports.py
     from mcp.shared.inbound import mcp_param_headers, validate_mcp_param_headers, x_mcp_header_map  # noqa: PLC0415
 
     params = visit.message.params

@@ -26,6 +26,7 @@ ERROR_CODE_HTTP_STATUS = {-32700: 400, -32600: 400, -32602: 400, -32020: 400, -3
 
 def header_value(text: str) -> str:
     """Return a text as `Mcp-Name` carries it: itself, or wrapped in base64 where a header could not hold it."""
+    import mcp  # noqa: F401, PLC0415 - whole before its parts: see test_late_imports.py
     from mcp.shared.inbound import encode_header_value  # noqa: PLC0415 - heavy, and not needed for most calls
 
     return encode_header_value(text)
@@ -35,6 +36,7 @@ def parameter_headers(schema: Mapping[str, Any] | None, arguments: Mapping[str, 
     """Return the headers that mirror arguments, as a tool's input schema asks for them; none without one."""
     if not schema:
         return {}
+    import mcp  # noqa: F401, PLC0415 - whole before its parts: see test_late_imports.py
     from mcp.shared.inbound import mcp_param_headers, x_mcp_header_map  # noqa: PLC0415 - as above
 
     return mcp_param_headers(x_mcp_header_map(dict(schema)), dict(arguments))
