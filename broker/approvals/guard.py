@@ -32,6 +32,15 @@ _CONTINUES = frozenset((ANSWERS, STATE, "task"))
 
 
 _UNSEEN = SeenTool(known=False, definition=None)
+Accepted = Callable[[str, str], bool | None]
+"""Is a tool known, as far as can be said at once? None: that can't be said. It must be quick."""
+
+
+def nobody_knows(server: str, tool: str) -> bool | None:
+    """Nothing can be said."""
+    return None
+
+
 Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
 
 
@@ -60,6 +69,7 @@ class Guard:
         allow_when_store_is_down: bool = False,
         brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
         record: Record | None = None,
+        accepted: Accepted = nobody_knows,
     ) -> None:
         """`record` is told of each call that was allowed or denied at once: it must be quick, and must not raise."""
         self._desk = desk
@@ -74,6 +84,7 @@ class Guard:
         self._allow_when_store_is_down = allow_when_store_is_down
         self._brakes = brakes
         self._record = record
+        self._accepted = accepted
 
     async def admit(
         self, call: ToolCall, origin: Origin, *, continues: ApprovalRequest | None = None
@@ -128,13 +139,15 @@ class Guard:
 
     def shows(self, server: str, tool: str, caller: Caller) -> bool:
         """Might the policy ever let this caller call the tool? What is False here is always denied when called."""
-        return shows(self._policies.current, server, tool, caller)
+        return shows(self._policies.current, server, tool, caller, known=self._accepted(server, tool) is not False)
 
     def asks(self, server: str, tool: str, caller: Caller, raw: Mapping[str, Any]) -> str:
         """Are people asked about this caller's calls to a tool that is shown: `always`, `sometimes` or `never`? `raw` is the tool
         as listed. It promises nothing: arguments, counters and what is accepted by then decide about each call.
         """
-        facts = Facts(self._clock(), known=True, definition=ToolDefinition(server, tool, dict(raw)))
+        facts = Facts(
+            self._clock(), known=self._accepted(server, tool) is not False, definition=ToolDefinition(server, tool, dict(raw))
+        )
         effects = outlook(self._policies.current, ToolCall(server, tool, {"name": tool}, caller), facts).effects
         if Effect.REQUIRE_APPROVAL not in effects:
             return "never"

@@ -90,8 +90,15 @@ class Catalogue:
             offer = await self._asking.get(server)
         pinned = await self._pin(server, tool, fresh=fresh)
         found = offer.tools.get(tool)
-        known = (found is not None and found.digest == pinned) if pinned else (tool in entry.tools and not entry.enrolled)
+        known = _known(entry, tool, found, pinned)
         return SeenTool(known, found.definition, found.digest) if found else SeenTool(known, None)
+
+    def accepted(self, server: str, tool: str) -> bool | None:
+        """Is the tool known, as `look` would say? None where it would have to ask first."""
+        entry, offer = self._servers.server(server), self._offers.get(server)
+        if entry is None or offer is None or offer.way != _way(entry) or self._pinned is None:
+            return None
+        return _known(entry, tool, offer.tools.get(tool), self._pinned.get((server, tool), ""))
 
     async def schema(self, server: str, tool: str) -> Mapping[str, Any] | None:
         """The input schema of a tool as last asked, None where it is not known."""
@@ -220,6 +227,10 @@ class Catalogue:
             log.exception("registry.untold", server=listing.server)
         if self._untold.get(listing.server) is listing:
             del self._untold[listing.server]
+
+
+def _known(entry: Server, tool: str, found: _Tool | None, pinned: str) -> bool:
+    return (found is not None and found.digest == pinned) if pinned else (tool in entry.tools and not entry.enrolled)
 
 
 def _tools(listing: Listing) -> dict[str, _Tool]:

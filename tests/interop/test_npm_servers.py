@@ -54,7 +54,10 @@ def here(folder: Path, everything_url: str, tmp_path_factory: pytest.TempPathFac
         here.write(
             "rules",
             {
-                "defaults": {"approval": {"all_of": [{"group": "reviewers"}], "timeout": "15m"}},
+                "defaults": {
+                    "approval": {"all_of": [{"group": "reviewers"}], "timeout": "15m"},
+                    "unknown_tool": "require_approval",  # else the tools that are not listed above would not be shown
+                },
                 "rules": [
                     {"id": "free", "match": {"server": "*", "not_tool": "write_file"}, "effect": "allow"},
                     {"id": "asked", "match": {"server": "files", "tool": "write_file"}, "effect": "require_approval"},

@@ -69,6 +69,13 @@ def seen(toys: Toys, tool: str, *, known: bool) -> SeenTool:
     return SeenTool(known, definition, definition.digest())
 
 
+async def test_whether_a_tool_is_accepted_can_be_said_at_once_when_its_server_was_asked(catalogue: Catalogue) -> None:
+    assert catalogue.accepted("files", "read") is None
+    known = {tool: (await catalogue.look("files", tool)).known for tool in ("read", "write", "missing")}
+    assert {tool: catalogue.accepted("files", tool) for tool in known} == known
+    assert catalogue.accepted("elsewhere", "read") is None
+
+
 async def test_a_listed_tool_is_known_and_another_is_not(toys: Toys, catalogue: Catalogue) -> None:
     assert await catalogue.look("files", "read") == seen(toys, "read", known=True)
     assert await catalogue.look("files", "write") == seen(toys, "write", known=False)
