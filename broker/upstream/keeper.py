@@ -89,7 +89,11 @@ class Keeper:
         rest = 0.0
         while True:
             began, self._greeted = clock(), False
-            why = await self._once()
+            try:
+                why = await self._once()
+            except Exception:  # whatever it is, one server that can't be kept up ends nothing else
+                log.exception("stdio.not_kept", server=self._server.name)
+                why = "the broker could not start it, and its log says why"
             at_once = clock() - began >= STEADY or (self._greeted and rest == 0.0)
             rest = 0.0 if at_once else min(max(rest * 2, FIRST_REST), LONGEST_REST)
             log.warning("stdio.ended", server=self._server.name, why=why, again_in=rest)
