@@ -45,8 +45,8 @@ NEVER_MADE_TO = frozenset({"tasks-required-task-error"})
 """It wants calls refused to clients that take no tasks: here they are held for them."""
 
 JOBS = ("slow_compute", "failing_job", "protocol_error_job", "confirm_delete", "multi_input", "test_tool_with_task")
-SOON, LATER = 0.5, 1.8
-"""Seconds until a call is approved: an answer that comes within 1.5 s needs no task."""
+SOON, LATER = 0.5, 2.5
+"""Seconds until a call is approved: an answer that comes within 1.5 s needs no task, and machines may be busy."""
 FIRST_AT_ONCE = "test_tool_with_task"
 QUICK = frozenset({"tasks-mrtr-composition"})
 """Its question has to come before there is a task: within 1.5 s, so it runs when the others are done."""
@@ -146,7 +146,7 @@ def table(scores: dict[str, Score]) -> str:
     rows = {
         "the fixture server, without the broker": ("direct new", "direct old", ""),
         "through the broker, calls allowed": ("open new", "open old", ""),
-        "each call parked, and approved by people after 0.5 s (tasks: 1.8 s)": ("asked new", "asked old", "tasks"),
+        f"each call parked, and approved by people after {SOON} s (tasks: {LATER} s)": ("asked new", "asked old", "tasks"),
     }
     lines = [f"| required scenarios passed | {NEW} | {OLD} | tasks |", "|---|---|---|---|"]
     for what, (first, second, third) in rows.items():
