@@ -116,13 +116,23 @@ async def test_a_server_that_cannot_start_is_tried_again_later_and_refuses_at_on
         (raw(env={"TOKEN": "env:NOT_SET_ANYWHERE"}), "TOKEN refers to the variable NOT_SET_ANYWHERE, which is not set"),
         (raw(env={"TOKEN": "file:/no/such/file"}), "TOKEN refers to /no/such/file, which can't be read"),
         (raw(cwd="/no/such/folder"), "No such file or directory"),
-        (Server(name="raw", command=("echo", "no program takes\0this")), "could not start it, and its log says why"),
     ],
 )
 async def test_what_cannot_be_started_leaves_the_call_untouched(server: Server, why: str) -> None:
     async with stdio_bench(server) as bench:
         with pytest.raises(UpstreamUntouched, match=why):
             await execute(bench, "echo")
+
+
+async def test_what_nobody_foresaw_ends_the_start_of_one_server_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    monkeypatch.setattr(keeper, "started", broken)
+    async with stdio_bench(raw()) as bench:
+        for _ in range(2):
+            with pytest.raises(UpstreamUntouched, match="could not start it, and its log says why"):
+                await execute(bench, "echo")
 
 
 async def test_a_server_that_never_shakes_hands_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
