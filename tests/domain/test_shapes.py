@@ -75,13 +75,17 @@ def test_overlapping_shapes_become_one_span() -> None:
 )
 def test_a_scan_is_linear_in_hostile_text(unit: str) -> None:
     small, large = unit * (50_000 // len(unit)), unit * (400_000 // len(unit))
-    spans(small)
-    started = thread_time()
-    spans(small)
-    one = thread_time() - started
-    started = thread_time()
-    spans(large)
-    assert thread_time() - started < 40 * one + 0.2
+    assert _best(large) < 40 * _best(small) + 0.2
+
+
+def _best(text: str) -> float:
+    """Seconds of processor time for a scan, of three: a neighbour on the machine makes some of them slower."""
+    found = []
+    for _ in range(3):
+        started = thread_time()
+        spans(text)
+        found.append(thread_time() - started)
+    return min(found)
 
 
 SECRET_NAMES = (
