@@ -252,3 +252,10 @@ async def test_the_page_over_the_month_of_a_large_company_costs_little(site: Sit
     print(f"insights over 66,000 calls: {1000 * (time.process_time() - began):.0f} ms of processor time, server and client")
     assert "66,030" in page.text
     assert "6,999" in page.text
+
+
+@pytest.mark.parametrize("path", ["/", "/policies", "/servers", "/insights", "/health", "/history", "/account", "/sign-in"])
+async def test_a_broker_that_needs_no_token_says_so_on_every_page(store: Store, path: str) -> None:
+    async with served(store, warning="Any program on this machine may call the servers without a token.") as site:
+        client = site.stranger() if path == "/sign-in" else await site.visitor(ANN)
+        assert "Not protected. Any program on this machine may call" in text_of((await client.get(path)).text)
