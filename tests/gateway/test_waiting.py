@@ -28,7 +28,9 @@ async def parked(rig: Rig, http: httpx2.AsyncClient, number: int = 1) -> str:
 
 async def test_unknown_and_foreign_requests_read_alike(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
     request_id, url = await parked(scripted, http), scripted.mcp("scripted")
-    unknown = await post(http, url, call("approval_wait", {"request_id": request_id[:-1] + "x"}))
+    unknown = await post(
+        http, url, call("approval_wait", {"request_id": request_id[:-1] + ("x" if request_id[-1] != "x" else "y")})
+    )
     foreign = await post(http, url, call("approval_wait", {"request_id": request_id}), authorization="Bearer mallory")
     assert unknown.text == foreign.text
     assert result_of(foreign)["content"][0]["text"] == "There is no such approval request."

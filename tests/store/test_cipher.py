@@ -36,7 +36,7 @@ def test_a_rotated_key_still_reads_and_no_longer_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [lambda sealed: sealed[:-1] + b"\x00", lambda sealed: sealed[:9], lambda _: b"", lambda _: b"\x01"]
+    "change", [lambda sealed: sealed[:-1] + bytes([sealed[-1] ^ 1]), lambda sealed: sealed[:9], lambda _: b"", lambda _: b"\x01"]
 )
 def test_a_changed_value_does_not_open(change: Any) -> None:
     with pytest.raises(RecordUnreadable):
