@@ -56,7 +56,12 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200)]
 async def authenticated(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """Know whose token it is before anything else of a call is read. Raises `Unauthenticated`."""
     web: Web = connection.app.state["web"]
-    connection.scope["state"]["token"] = await web.parts.tokens.authenticate(connection.headers.get("authorization"))
+    credential = connection.headers.get("authorization")
+    try:
+        connection.scope["state"]["token"] = await web.parts.tokens.authenticate(credential)
+    except Unauthenticated:
+        await web.intruders.tried(credential, connection.scope["path"])
+        raise
 
 
 class Api(Controller):

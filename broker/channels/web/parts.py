@@ -19,6 +19,7 @@ from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
 from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.devices import Devices
+from broker.channels.web.intruders import Intruders
 from broker.channels.web.pages import Pages
 from broker.channels.web.policy_tests import PolicyTests
 from broker.channels.web.ports import (
@@ -149,6 +150,7 @@ class Web:
         self.pages = Pages(parts.templates)
         self.jar = CookieJar(parts.public_url)
         self.uncovered = Uncovered()
+        self.intruders = Intruders(parts.callers, parts.note, parts.clock)
         self.pasts: dict[str, Past] = {}
 
     @staticmethod

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
 
 from broker.domain.requests import RequestState
-from tests.channels.web.conftest import ANN, BO, CY, EVE, Site
+from broker.identity.agents import AgentTokens
+from broker.store.open import Store
+from tests.channels.web.conftest import ANN, BO, CY, DANA, EVE, Site, served
 
 
 async def test_the_api_says_whose_token_it_is(site: Site) -> None:
@@ -167,3 +170,17 @@ async def test_the_api_describes_itself(site: Site) -> None:
 async def test_an_address_that_does_not_exist_is_a_problem_too(site: Site) -> None:
     answer = await (await site.api(ANN)).get("/api/v1/nothing")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+async def test_an_agent_at_the_peoples_door_is_refused_and_the_audit_says_so_once(store: Store) -> None:
+    agents = AgentTokens(store.credentials, clock=lambda: datetime.now(UTC))
+    token = await agents.add("mallory", owner=DANA, lasts=timedelta(hours=1))
+    async with served(store, callers=agents.authenticate) as site:
+        request = await site.park()
+        path, form = f"/api/v1/requests/{request.id}/reviews", {"verdict": "approve", "digest": request.digest}
+        for credential in (f"Bearer {token}", f"Bearer {token}", f"Bearer {token[:-1]}", ""):
+            answer = await site.stranger().post(path, json=form, headers={"authorization": credential})
+            assert answer.status_code == 401
+        assert await site.state(request) is RequestState.PENDING
+    found = [entry.event for entry in await store.audit.read(0, 100) if getattr(entry.event, "what", "") == "agent.refused"]
+    assert [(event.who, event.fields) for event in found] == [("mallory", {"path": path})]
