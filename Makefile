@@ -4,8 +4,8 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
-# Tests mostly wait, for timers and for processes: twice as many workers as cores keep the cores busy.
-WORKERS ?= $(shell expr 2 '*' $$(getconf _NPROCESSORS_ONLN))
+# Tests mostly wait, for timers and for processes: twice as many workers as cores keep the cores busy, up to eight.
+WORKERS ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); [ $$n -gt 4 ] && echo 8 || expr 2 '*' $$n)
 # What Python compiles for the tests is kept, beside the sources and not among them, whatever the shell's setting.
 KEEP := PYTHONDONTWRITEBYTECODE= PYTHONPYCACHEPREFIX="$$PWD/.cache/bytecode"
 UV_LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
