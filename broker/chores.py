@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
+import anyio.abc
 import msgspec
 import structlog
 
@@ -44,6 +45,20 @@ class Chore(msgspec.Struct, frozen=True):
         while True:
             failed = await self.round(failed)
             await anyio.sleep(after_failure if failed else self.every)
+
+
+@asynccontextmanager
+async def beside() -> AsyncIterator[anyio.abc.TaskGroup]:
+    """Run tasks beside the body, and cancel them when it ends. What the body raises stays as it is, in no group of mistakes."""
+    mistake: Exception | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            yield tasks
+        except Exception as error:
+            mistake = error
+        tasks.cancel_scope.cancel()
+    if mistake is not None:
+        raise mistake
 
 
 @asynccontextmanager

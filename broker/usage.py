@@ -51,8 +51,7 @@ class UsageBook:
         entry = self._server(server)
         facts = entry.tools.get(tool) if entry is not None else None
         spot = Spot(at.date(), server, tool, facts.minutes_saved if facts is not None else 0.0)
-        before = self._counts.get(spot, Count())
-        self._counts[spot] = Count(before.succeeded + count.succeeded, before.failed + count.failed)
+        self._counts[spot] = self._counts.get(spot, Count()) + count
         if person := caller.user or caller.owner:
             self._people[month_of(spot.day)].add((server, person))
 
@@ -77,8 +76,7 @@ class UsageBook:
             await store.add(counts, people)
         except BaseException:
             for spot, count in counts.items():
-                now = self._counts.get(spot, Count())
-                self._counts[spot] = Count(now.succeeded + count.succeeded, now.failed + count.failed)
+                self._counts[spot] = self._counts.get(spot, Count()) + count
             for month, pairs in people.items():
                 self._people[month] |= pairs
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
-from broker.chores import Chore, repeating
+from broker.chores import Chore, beside, repeating
 from broker.errors import StoreUnavailable
 
 AWAY = StoreUnavailable("the store is away")
@@ -62,3 +63,20 @@ async def test_the_body_ends_every_chore() -> None:
         async with repeating(Chore("first", first.work, 3600), Chore("second", second.work, 3600)):
             await first.over.wait()
             await second.over.wait()
+
+
+async def test_what_the_body_raises_is_in_no_group_and_its_tasks_are_over() -> None:
+    over = anyio.Event()
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            over.set()
+
+    with anyio.fail_after(10), pytest.raises(StoreUnavailable):
+        async with beside() as tasks:
+            tasks.start_soon(work)
+            await anyio.lowlevel.checkpoint()
+            raise AWAY
+    assert over.is_set()

@@ -32,6 +32,9 @@ class Count(msgspec.Struct, frozen=True):
     def calls(self) -> int:
         return self.succeeded + self.failed
 
+    def __add__(self, other: Count) -> Count:
+        return Count(self.succeeded + other.succeeded, self.failed + other.failed)
+
 
 class ServerUse(msgspec.Struct, frozen=True):
     """One server in a month. `people` are distinct, `minutes` what its successful calls saved."""

@@ -16,6 +16,7 @@ import anyio
 import msgspec
 import structlog
 
+from broker.chores import beside
 from broker.domain.servers import SeenTool, Server, ToolDefinition
 from broker.errors import BrokerError, Malformed, StoreUnavailable, UpstreamError
 from broker.registry.gathering import Gathering
@@ -144,18 +145,13 @@ class Catalogue:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Ask every server again and again while this is open, and read the pins."""
-        mistake: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            for work in (self._keep_asking, self._keep_pins, self._keep_telling):
-                tasks.start_soon(work)
-            try:
+        try:
+            async with beside() as tasks:
+                for work in (self._keep_asking, self._keep_pins, self._keep_telling):
+                    tasks.start_soon(work)
                 yield
-            except Exception as error:
-                mistake = error  # raised below as it is, in no group of mistakes
-            tasks.cancel_scope.cancel()
-        await self._asking.close()
-        if mistake is not None:
-            raise mistake
+        finally:
+            await self._asking.close()
 
     async def _keep_asking(self) -> None:
         """One server that hangs must not keep the others from being asked."""

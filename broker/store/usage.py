@@ -46,7 +46,6 @@ class UsageCounts:
         counts: dict[Spot, Count] = {}
         for field, number in zip(row[::2], row[1::2], strict=True):
             kind, spot = _spot(field)
-            before = counts.get(spot, Count())
-            more = (int(number), 0) if kind == "ok" else (0, int(number))
-            counts[spot] = Count(before.succeeded + more[0], before.failed + more[1])
+            more = Count(succeeded=int(number)) if kind == "ok" else Count(failed=int(number))
+            counts[spot] = counts.get(spot, Count()) + more
         return usage(month, counts, map(_person, pairs))

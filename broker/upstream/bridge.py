@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from broker.approvals.ports import Relay
+from broker.chores import beside
 from broker.domain.requests import ApprovalRequest
 from broker.errors import UpstreamError, UpstreamUntouched
 from broker.upstream import eras
@@ -98,16 +99,8 @@ class HttpBridge:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve while this is open."""
-        mistake: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            try:
-                yield
-            except Exception as error:
-                mistake = error  # raised below as it is, in no group of mistakes
-            tasks.cancel_scope.cancel()
-        if mistake is not None:
-            raise mistake
+        async with beside() as self._tasks:
+            yield
 
     async def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False

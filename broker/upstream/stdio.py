@@ -16,6 +16,7 @@ import anyio.abc
 import msgspec
 
 from broker.approvals.ports import Relay
+from broker.chores import beside
 from broker.domain.requests import ApprovalRequest, Origin
 from broker.domain.servers import Server
 from broker.errors import UnknownServer
@@ -123,16 +124,8 @@ class StdioForwarder:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Serve while this is open. At its end every process is ended, with all that it started."""
-        mistake: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            try:
-                yield
-            except Exception as error:
-                mistake = error  # raised below as it is, in no group of mistakes
-            tasks.cancel_scope.cancel()
-        if mistake is not None:
-            raise mistake
+        async with beside() as self._tasks:
+            yield
 
     async def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
