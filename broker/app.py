@@ -111,7 +111,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
-        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.usage.failed)
+        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.usage.failed, ground.metrics.listed)
         ground.usage.serving(out.servers.in_force)
         await rooms.enter_async_context(ground.usage.running(ground.store.usage))
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)

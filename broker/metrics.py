@@ -10,6 +10,7 @@ from broker.domain.events import CallDecided, Confirmed, Event, RequestEvent, Re
 from broker.domain.requests import ApprovalRequest, RequestState
 
 _TIMES = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
+_SIZES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20)
 
 
 class Metrics:
@@ -26,6 +27,13 @@ class Metrics:
             "approval_broker_decision_seconds",
             "seconds from asking to the decision of people",
             buckets=_TIMES,
+            registry=self._registry,
+        )
+        self._lists = Histogram(
+            "approval_broker_tools_list_bytes",
+            "bytes of a page of a server's list of tools as a caller is shown it, which fills its model's context",
+            ("server",),
+            buckets=_SIZES,
             registry=self._registry,
         )
         self._store = self._gauge("store_up", "1 while the store answers")
@@ -52,6 +60,10 @@ class Metrics:
                 self._moves.labels(event.state).inc()
             case _:
                 return
+
+    def listed(self, server: str, size: int) -> None:
+        """A caller was shown a page of a server's tools, so many bytes."""
+        self._lists.labels(server).observe(size)
 
     def _call(self, server: str, effect: str) -> Counter:
         """The counter of one server and effect: the library looks it up with a lock, and for every call."""

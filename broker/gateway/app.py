@@ -45,10 +45,12 @@ from broker.gateway.ports import (
     Lines,
     Names,
     Schemas,
+    Sized,
     Waiting,
     admit_all,
     bare_challenge,
     nobody_hears,
+    nobody_measures,
 )
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
@@ -72,7 +74,7 @@ class Gateway:
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
     `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
-    `failed` hears of calls that were let through and not answered with a result.
+    `failed` hears of calls that were let through and not answered with a result, `sized` of lists of tools as they are shown.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
@@ -81,8 +83,9 @@ class Gateway:
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
         challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
-        failed: Failed = nobody_hears,
+        failed: Failed = nobody_hears, sized: Sized = nobody_measures,
     ) -> None:  # fmt: skip
+        self._sized = sized
         self._barred = barred
         self._authenticate = authenticate
         self._catalogue = catalogue
@@ -240,7 +243,7 @@ class Gateway:
         return self._shown(visit) if visit.message.method == "tools/list" else None
 
     def _shown(self, visit: Visit) -> Edit:
-        return tools_shown(visit.server.name, visit.caller, self._judge, modern=visit.modern)
+        return tools_shown(visit.server.name, visit.caller, self._judge, modern=visit.modern, sized=self._sized)
 
     def _goes_on(self, visit: Visit) -> bool:
         """A notification goes on if its revision knows it; the cancelling of a parked call ends here: nothing runs yet."""

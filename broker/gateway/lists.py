@@ -12,8 +12,9 @@ from typing import Any
 import structlog
 
 from broker.domain.calls import Caller
+from broker.gateway.envelope import encoded
 from broker.gateway.eras import TASKS
-from broker.gateway.ports import Judge
+from broker.gateway.ports import Judge, Sized, nobody_measures
 from broker.gateway.results import META, WAIT_TOOL
 
 log = structlog.get_logger()
@@ -46,10 +47,10 @@ WAIT = {
 }
 
 
-def tools_shown(server: str, caller: Caller, judge: Judge, *, modern: bool) -> Edit:
+def tools_shown(server: str, caller: Caller, judge: Judge, *, modern: bool, sized: Sized = nobody_measures) -> Edit:
     """Return the edit of a page of `tools/list`. Private and short-lived, since it holds for this caller and policy.
 
-    Each tool says in `_meta` whether people are asked about its calls.
+    Each tool says in `_meta` whether people are asked about its calls. `sized` hears how large the page is.
     """
 
     def marked(tool: Json) -> Json:
@@ -67,6 +68,7 @@ def tools_shown(server: str, caller: Caller, judge: Judge, *, modern: bool) -> E
         if not result.get("nextCursor"):
             shown.append(WAIT)
         result["tools"] = shown
+        sized(server, len(encoded(result)))
         return _kept_private(result) if modern else result
 
     return edit

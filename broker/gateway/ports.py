@@ -26,6 +26,14 @@ def nobody_hears(caller: Caller, server: str, tool: str) -> None:
     """Nobody wants to know which calls fail."""
 
 
+Sized = Callable[[str, int], None]
+"""Hears how many bytes a page of a server's list of tools has, as a caller is shown it."""
+
+
+def nobody_measures(server: str, size: int) -> None:
+    """Nobody wants to know how large lists are."""
+
+
 class Authenticate(Protocol):
     async def __call__(self, authorization: str | None, peer: Peer) -> Caller:
         """Return who is behind an `Authorization` header, or who a trusted proxy says it is.
