@@ -1,4 +1,4 @@
-"""One bench for all tests of this folder: they share its broker, and each has arguments of its own."""
+"""One bench for all tests of a file: they share its broker, and each has arguments of its own."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.fakes.slack_front import SlackFront
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench]:
     folder = tmp_path_factory.mktemp("company")
     store = Embedded(folder / "store")
