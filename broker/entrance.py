@@ -41,7 +41,7 @@ async def agents_entrance(
         authenticate=acting_for(agents.identity.callers.authenticate), catalogue=out.servers.in_force,
         names=lambda: out.servers.current.servers, judge=agents.guard,
         desk=agents.desk, lines=agents.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=clock,
-        failed=agents.failed, sized=agents.sized,
+        failed=agents.failed, sized=agents.sized, note=store.audit.append,
         key=await store.keys.signing_key("sessions"), broker=broker,
         hosts=hosts(settings, address), hold=settings.hold.total_seconds(),
         body_limit=settings.body_limit, kept=settings.keep_answers, page=settings.public_url,

@@ -11,9 +11,10 @@ import structlog
 
 from broker.domain.calls import Caller
 from broker.domain.servers import Server
-from broker.errors import BrokerError, Forbidden, Malformed, Unauthenticated, UnknownServer
+from broker.errors import BrokerError, Malformed, Unauthenticated
 from broker.gateway.calls import Calls
 from broker.gateway.confirming import Confirming, is_asked
+from broker.gateway.doorway import Doorway
 from broker.gateway.envelope import INTERNAL_ERROR, INVALID_REQUEST, Message, encoded, parsed
 from broker.gateway.eras import (
     HANDSHAKE,
@@ -44,6 +45,7 @@ from broker.gateway.ports import (
     Judge,
     Lines,
     Names,
+    Note,
     Schemas,
     Sized,
     Waiting,
@@ -51,6 +53,7 @@ from broker.gateway.ports import (
     bare_challenge,
     nobody_hears,
     nobody_measures,
+    nothing_noted,
 )
 from broker.gateway.results import rpc_error, status_of
 from broker.gateway.rounds import Rounds
@@ -74,7 +77,8 @@ class Gateway:
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
     `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
-    `failed` hears of calls that were let through and not answered with a result, `sized` of lists of tools as they are shown.
+    `failed` hears of calls that were let through and not answered with a result, `sized` of lists of tools as they are shown;
+    `note` writes an audit event.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
@@ -83,12 +87,10 @@ class Gateway:
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
         challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
-        failed: Failed = nobody_hears, sized: Sized = nobody_measures,
+        failed: Failed = nobody_hears, sized: Sized = nobody_measures, note: Note = nothing_noted,
     ) -> None:  # fmt: skip
         self._sized = sized
-        self._barred = barred
-        self._authenticate = authenticate
-        self._catalogue = catalogue
+        self._door = Doorway(authenticate, catalogue, barred, note, clock)
         self._judge = judge
         self._forwarder = forwarder
         self._hosts = frozenset(host.lower() for host in hosts)
@@ -108,7 +110,7 @@ class Gateway:
             parking=self._sessions.parked, begun=self._tasks.begun,
             confirming=self._confirming, rounds=rounds, failed=failed,
         )  # fmt: skip
-        self._joint = JointAddress(self._visited, names=names, server=self._server, desk=desk, seals=self._seals)
+        self._joint = JointAddress(self._visited, names=names, door=self._door, desk=desk, seals=self._seals)
 
     def drain(self) -> None:
         """Shutdown has begun: everybody who waits is answered PENDING, now, and streams without an end are ended."""
@@ -147,15 +149,16 @@ class Gateway:
         A parked call waits in as few frames as can be, with nothing of its message: there may be thousands.
         """
         check_host(head, self._hosts)
-        caller = await self._authenticate(head.authorization, head.peer(exchange.scope.get("client")))
         name = exchange.scope["path"].removeprefix(PREFIX).removeprefix("/")
-        server = self._server(name, caller) if name else NOWHERE
+        caller = await self._door.caller(head, exchange.scope.get("client"), name)
+        server = await self._door.entered(name, caller) if name else NOWHERE
         session = self._session(head, caller, server) if name else None
         visit = Visit(exchange, head, server, caller, _NO_MESSAGE, head.version, session)
         if not name:
             visit = self._joint.entered(visit)
         if exchange.scope["method"] == "POST":
             visit = await self._arrived(visit)
+        self._door.check(visit)
         return await (self._visited(visit) if name else self._joint.visited(visit))
 
     async def _visited(self, visit: Visit) -> Hold | None:
@@ -172,18 +175,10 @@ class Gateway:
         return None
 
     async def _still(self, visit: Visit) -> None:
-        caller = await self._authenticate(visit.head.authorization, visit.head.peer(visit.exchange.scope.get("client")))
+        caller = await self._door.caller(visit.head, visit.exchange.scope.get("client"), "")
         if caller.principal != visit.caller.principal:
             raise Unauthenticated("this credential is somebody else's by now")
-        self._server(visit.server.name, caller)
-
-    def _server(self, name: str, caller: Caller) -> Server:
-        server = self._catalogue(name)
-        if server is None or not caller.may_use(name):
-            raise UnknownServer("there is no such server")
-        if why := self._barred(server, caller):
-            raise Forbidden(why)
-        return server
+        self._door.server(visit.server.name, caller)
 
     def _session(self, head: Head, caller: Caller, server: Server) -> Session | None:
         if not head.session:

@@ -19,6 +19,7 @@ from broker.domain.requests import RequestId
 from broker.domain.servers import Server, split_name
 from broker.errors import BrokerError, Forbidden, Malformed, UnknownRequest, UnknownServer
 from broker.gateway.confirming import is_asked
+from broker.gateway.doorway import Doorway
 from broker.gateway.envelope import INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, Message
 from broker.gateway.eras import MODERN, TASK_REQUESTS, check_method, wrapped
 from broker.gateway.exchange import aside
@@ -49,16 +50,13 @@ _FOR_ALL = ("notifications/cancelled", "notifications/roots/list_changed")
 class JointAddress:
     """Answers what comes to the address of all servers. `serve` is the way of one server's own address.
 
-    `names` are the servers of the catalogue, `server` finds one for a caller and raises what it raises there.
+    `names` are the servers of the catalogue, `door` finds one for a caller.
     """
 
-    def __init__(
-        self, serve: Serve, *, names: Callable[[], Collection[str]], server: Callable[[str, Caller], Server], desk: Waiting,
-        seals: Seals,
-    ) -> None:  # fmt: skip
+    def __init__(self, serve: Serve, *, names: Callable[[], Collection[str]], door: Doorway, desk: Waiting, seals: Seals) -> None:
         self._serve = serve
         self._names = names
-        self._server = server
+        self._door = door
         self._desk = desk
         self._seals = seals
         self._sessions = JointSessions(serve, seals)
@@ -109,7 +107,7 @@ class JointAddress:
         if mark is None or visit.joint is None or mark.server not in self._sessions.met(visit):
             await visit.exchange.reply(405, headers=[_ALLOW])
             return None
-        inside = await self._inside(visit, self._server(mark.server, visit.caller))
+        inside = await self._inside(visit, self._door.server(mark.server, visit.caller))
         head = msgspec.structs.replace(inside.head, last_event=str(mark.id))
         return await self._passed(msgspec.structs.replace(inside, head=head), inside.server)
 
@@ -157,7 +155,7 @@ class JointAddress:
 
     async def _named(self, visit: Visit, name: Any) -> Hold | None:
         """Hand on what names a tool or a prompt, under the name that its server gave it."""
-        server, own = self._split(visit, name)
+        server, own = await self._split(visit, name)
         params = {**visit.message.params, "name": own}
         head = msgspec.structs.replace(visit.head, name=wrapped(own) if visit.modern else visit.head.name)
         return await self._on(msgspec.structs.replace(visit, head=head, message=_with(visit.message, params)), server)
@@ -167,7 +165,7 @@ class JointAddress:
         ref = params.get("ref")
         if not isinstance(ref, dict) or ref.get("type") != "ref/prompt":
             return await self._on(visit, await self._owner(visit, ref.get("uri") if isinstance(ref, dict) else None))
-        server, own = self._split(visit, ref.get("name"))
+        server, own = await self._split(visit, ref.get("name"))
         params = {**params, "ref": {**ref, "name": own}}
         return await self._on(msgspec.structs.replace(visit, message=_with(visit.message, params)), server)
 
@@ -175,7 +173,7 @@ class JointAddress:
         """Hand on what is about a request of this caller's; where there is none, the ways below say so themselves."""
         try:
             request = await self._desk.fetched(RequestId(request_id if isinstance(request_id, str) else ""), visit.caller)
-            server = self._server(request.call.server, visit.caller)
+            server = self._door.server(request.call.server, visit.caller)
         except (UnknownRequest, UnknownServer, Forbidden):
             return await self._passed(visit, NOWHERE)
         return await self._on(visit, server)
@@ -202,20 +200,22 @@ class JointAddress:
         found = []
         for name in sorted(self._names()):
             try:
-                found.append(self._server(name, caller))
+                found.append(self._door.server(name, caller))
             except (UnknownServer, Forbidden):
                 continue
         return found
 
-    def _split(self, visit: Visit, name: Any) -> tuple[Server, str]:
+    async def _split(self, visit: Visit, name: Any) -> tuple[Server, str]:
         """Return server and name behind a joint name. Raises `Malformed` where it leads to none, or to more than one."""
         ways = split_name(name, self._names()) if isinstance(name, str) else []
         if len(ways) == 1:
             [(server, own)] = ways
             try:
-                return self._server(server, visit.caller), own
+                return await self._door.entered(server, visit.caller), own
             except UnknownServer:
                 pass
+        elif isinstance(name, str):
+            await self._door.strayed(name, visit.caller, "there is nothing of this name")
         raise Malformed("there is nothing of this name: names here are SERVER__NAME", rpc=INVALID_PARAMS)
 
     async def _owner(self, visit: Visit, uri: Any) -> Server:
@@ -258,7 +258,7 @@ class JointAddress:
         body = {**visit.message.body, "id": mark.id}
         message = Message(body, "", mark.id, visit.message.params, b"")
         return msgspec.structs.replace(
-            await self._inside(visit, self._server(mark.server, visit.caller)), message=message
+            await self._inside(visit, self._door.server(mark.server, visit.caller)), message=message
         )  # fmt: skip
 
     async def _told(self, visit: Visit) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
 from broker.domain.calls import Caller, ToolCall
+from broker.domain.events import Noted
 from broker.domain.outcomes import Code, Outcome, Refused
 from broker.domain.peers import Peer
 from broker.domain.requests import ApprovalRequest, Origin, RequestId
@@ -32,6 +33,14 @@ Sized = Callable[[str, int], None]
 
 def nobody_measures(server: str, size: int) -> None:
     """Nobody wants to know how large lists are."""
+
+
+Note = Callable[[Noted], Awaitable[object]]
+"""Writes an audit event. Raises `StoreUnavailable`."""
+
+
+async def nothing_noted(event: Noted) -> None:
+    """Nobody keeps an audit."""
 
 
 class Authenticate(Protocol):

@@ -92,6 +92,7 @@ _SERVER = Record(
             "who may use it: groups, each with its tools if it is a table; `*` is everybody, or every tool",
         ),
         "sign_in": Field(Choice(("any", "person")), "person: somebody has to stand behind each call"),
+        "discovery": Field(Choice(("authenticated", "public")), "public: anybody may list its tools, without a credential"),
     },
 )  # fmt: skip
 

@@ -99,7 +99,8 @@ def declared_item(
     }
     if about.get("contact"):
         governance["support"] = [about["contact"]]
-    governance |= {"signIn": about.get("sign_in") or "any", "live": _live(live, inside=reader.everything)}
+    governance |= {"signIn": about.get("sign_in") or "any", "discovery": about.get("discovery") or "authenticated"}
+    governance |= {"live": _live(live, inside=reader.everything)}
     if reader.caller is not None:
         governance |= {"allowedGroups": about.get("groups"), "tools": _tools(about.get("tools", {}))}
     official = {"status": status, "statusChangedAt": held.at}

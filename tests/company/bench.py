@@ -94,7 +94,10 @@ def servers(toys: Mapping[str, Toy], secret: Path) -> dict[str, Any]:
             "url": toys["spark"].url, "owner": owner, "tell_caller": True,
             "tools": {"diagnose_job": reads, "record_rca": {"read_only": False}, "status": reads},
         },
-        "knowledge": {"url": toys["knowledge"].url, "owner": owner, "tools": {"search": reads | {"minutes_saved": 3}}},
+        "knowledge": {
+            "url": toys["knowledge"].url, "owner": owner, "discovery": "public",
+            "tools": {"search": reads | {"minutes_saved": 3}},
+        },
     }  # fmt: skip
 
 
