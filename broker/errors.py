@@ -9,6 +9,7 @@ BrokerError
 │   ├── AlreadyReviewed    one person, one review
 │   ├── StaleFence         the claim is no longer yours
 │   ├── WrongMove          the state does not allow this move
+│   ├── Outdated           it has changed since it was shown
 │   └── KeyReused          an idempotency key came back with another call
 ├── NotPermitted
 │   ├── Unauthenticated    nobody is known behind the credentials
@@ -101,6 +102,10 @@ class StaleFence(RequestError):
 
 class WrongMove(RequestError):
     code = "wrong_move"
+
+
+class Outdated(RequestError):
+    code = "outdated"
 
 
 class KeyReused(RequestError):

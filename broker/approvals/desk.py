@@ -27,6 +27,7 @@ from broker.errors import (
     KeyReused,
     NotAnApprover,
     NotPermitted,
+    Outdated,
     SelfReview,
     StoreUnavailable,
     UnknownRequest,
@@ -202,7 +203,7 @@ class Desk:
         people = self._policies.current.people
         return tuple(sorted({*people.groups_of(by.person), *people.vouched(by.groups)}))
 
-    async def review(
+    async def review(  # noqa: PLR0913 - all that is kept with one person's answer
         self,
         request_id: RequestId,
         by: Reviewer,
@@ -212,18 +213,23 @@ class Desk:
         reason: str = "",
         view: str = "",
         evidence: dict[str, Any] | None = None,
+        version: int = 0,
+        batch: str = "",
     ) -> ApprovalRequest:
         """Count one person's answer: the one verb inward of every channel. Groups are looked up now.
 
-        `digest` is the request's, as it was shown. Raises `UnknownRequest`, `AlreadyResolved`, `AlreadyReviewed`,
-        `SelfReview`, `NotAnApprover`, `StepUpNeeded`.
+        `digest` is the request's, as it was shown, and `version` too, 0 where that does not matter. Raises `UnknownRequest`,
+        `AlreadyResolved`, `AlreadyReviewed`, `SelfReview`, `NotAnApprover`, `StepUpNeeded`, and `Outdated` for another version.
         """
         groups, at = self.groups_of(by), datetime.min.replace(tzinfo=UTC)
 
         def change(request: ApprovalRequest, now: datetime) -> Change:
             nonlocal at
-            at, review = now, Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence)
-            return request.reviewed(review, now, release_window=self._release_window)
+            at, review = now, Review(by.person, verdict, now, digest, by.channel, groups, reason, view, evidence, batch)
+            after = request.reviewed(review, now, release_window=self._release_window)
+            if version and version != request.version:
+                raise Outdated("the request has changed since it was shown: look again", request=request_id)
+            return after
 
         try:
             return await self._remembered(await self._requests.update(request_id, change))

@@ -34,8 +34,8 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     show.add_argument("id", metavar="ID")
     show.set_defaults(run=_with(_show))
     for verdict in ("approve", "reject"):
-        give = verbs.add_parser(verdict, help=f"{verdict} one request; exit status 1 when it was decided before")
-        give.add_argument("id", metavar="ID")
+        give = verbs.add_parser(verdict, help=f"{verdict} requests of one agent; exit status 1 when one was not counted")
+        give.add_argument("ids", metavar="ID", nargs="+")
         give.add_argument("--reason", default="", required=verdict == "reject", help="told to the agent")
         give.add_argument("--yes", action="store_true", help="do not ask again")
         give.set_defaults(run=_with(_give), verdict=verdict)
@@ -71,18 +71,30 @@ def _give(api: Api, args: argparse.Namespace) -> int:
     """Show what the answer is about, ask, and send it bound to what was shown."""
     from broker.channels.terminal.render import whole  # noqa: PLC0415
 
-    found = api.show(args.id)
-    print(whole(found, datetime.now(UTC)))
+    shown = [api.show(request_id) for request_id in args.ids]
+    print("\n\n".join(whole(found, datetime.now(UTC)) for found in shown))
     if not args.yes and not _sure(args.verdict):
         print("nothing was sent", file=sys.stderr)
         return 2
+    return _one(api, args, shown[0]["request"]) if len(shown) == 1 else _many(api, args, [found["request"] for found in shown])
+
+
+def _one(api: Api, args: argparse.Namespace, shown: dict[str, Any]) -> int:
     try:
-        after = api.review(args.id, args.verdict, digest=found["request"]["digest"], reason=args.reason)
+        after = api.review(shown["id"], args.verdict, digest=shown["digest"], reason=args.reason)
     except AlreadyResolved as error:
         print(f"broker: {error.message}", file=sys.stderr)
         return 1
     print(f"\n{_outcome(after)}")
     return 0
+
+
+def _many(api: Api, args: argparse.Namespace, shown: list[dict[str, Any]]) -> int:
+    items = [{"request": one["id"], "digest": one["digest"], "version": one["version"], "verdict": args.verdict} for one in shown]
+    answers = api.review_together(items, args.reason)["items"]
+    for one in answers:
+        print(f"{one['request']}  {one['state'] if one['counted'] else 'not counted: ' + one['detail']}")
+    return 0 if all(one["counted"] for one in answers) else 1
 
 
 def _sure(verdict: str) -> bool:

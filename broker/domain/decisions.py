@@ -82,6 +82,11 @@ class ApprovalPlan(msgspec.Struct, frozen=True, omit_defaults=True):
         """The groups that are asked, each once, in the order of the rules."""
         return tuple(dict.fromkeys(need.group for ask in self.asks for need in ask.all_of))
 
+    @property
+    def alone(self) -> bool:
+        """Critical calls, passkeys and typed confirmations are decided one by one, on their pages."""
+        return self.severity is Severity.CRITICAL or self.step_up or bool(self.type_to_confirm)
+
 
 class DecisionBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`rules` are the reported rules (a sorted set); `errors` rules whose condition failed; `shadow` those that would match."""

@@ -75,6 +75,8 @@ class Opened(RequestEvent, frozen=True, tag="request.opened"):
 
 
 class Reviewed(RequestEvent, frozen=True, tag="request.reviewed"):
+    """A person answered. `batch` is the same in all answers that were given in one submission."""
+
     reviewer: str
     verdict: str
     channel: str
@@ -83,6 +85,7 @@ class Reviewed(RequestEvent, frozen=True, tag="request.reviewed"):
     reason: str = ""
     view: str = ""
     evidence: dict[str, Any] | None = None
+    batch: str = ""
 
 
 class Commented(RequestEvent, frozen=True, tag="request.commented"):

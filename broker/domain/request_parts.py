@@ -42,7 +42,8 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     `parent` the caller's span in it with its flags (W3C Trace Context), empty where it brought none; `stated` is why the agent
     says it calls: shown as unverified, and no part of the digest. `capabilities` are what the caller's client said it can be
     asked, and `log_level` what it wants to hear, kept where its server may ask back; `continues` is the request whose questions
-    this one answers, and `asked` their words by name.
+    this one answers, and `asked` their words by name. `batch` is the agent's own word for what it
+    proposes together: a hint, unverified too.
     """
 
     era: str = ""
@@ -56,6 +57,7 @@ class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
     log_level: str = ""
     continues: RequestId = RequestId("")
     asked: dict[str, str] = {}
+    batch: str = ""
 
 
 class Round(msgspec.Struct, frozen=True, omit_defaults=True):

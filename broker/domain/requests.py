@@ -91,6 +91,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         fact = events.Reviewed(
             at=now, **after._stamp(), reviewer=review.reviewer, verdict=review.verdict, channel=review.channel,
             digest=review.digest, groups=review.groups, reason=review.reason, view=review.view, evidence=review.evidence,
+            batch=review.batch,
         )  # fmt: skip
         return Change(after, fact)
 

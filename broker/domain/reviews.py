@@ -20,7 +20,8 @@ class Verdict(StrEnum):
 class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     """`groups` are the reviewer's at that moment; `digest` is of the call and `view` of what this person was shown.
 
-    `evidence` is a passkey assertion over request, digest and verdict, where the rule demands one.
+    `evidence` is a passkey assertion over request, digest and verdict, where the rule demands one; `batch` is the same in all
+    reviews that were given in one submission, empty where one was given alone.
     """
 
     reviewer: str
@@ -32,6 +33,7 @@ class Review(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     view: str = ""
     evidence: dict[str, Any] | None = None
+    batch: str = ""
 
 
 class Comment(msgspec.Struct, frozen=True):

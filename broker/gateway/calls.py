@@ -12,7 +12,7 @@ from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
 from broker.domain.calls import ToolCall
 from broker.domain.outcomes import Refused
-from broker.domain.requests import ApprovalRequest, RequestId
+from broker.domain.requests import ApprovalRequest, Origin, RequestId
 from broker.errors import BrokerError, Malformed, TooMany, UnknownRequest
 from broker.gateway.clients import hold_of
 from broker.gateway.confirming import Confirming, is_asked
@@ -34,6 +34,8 @@ LONGEST_KEY = 200
 KEY = META + "idempotency-key"
 LONGEST_REASON = 300
 REASON = META + "reason"
+LONGEST_LABEL = 80
+BATCH = META + "batch"
 
 Parking = Callable[[Visit, ApprovalRequest], None]
 
@@ -83,7 +85,7 @@ class Calls:
         call = _call_of(visit)
         if is_asked(visit.message.params.get("requestState")):
             return await self._confirmed(visit, call)
-        verdict = await self._judge.admit(call, visit.origin(self._broker, stated=_stated(visit)))
+        verdict = await self._judge.admit(call, _origin(visit, self._broker))
         if isinstance(verdict, Admitted):
             await self._passed(visit, headers, verdict)
             return None
@@ -220,9 +222,9 @@ def _call_of(visit: Visit) -> ToolCall:
     return ToolCall(visit.server.name, message.params["name"], params, caller, key)
 
 
-def _stated(visit: Visit) -> str:
-    """Return why the agent says it calls: shown to people as unverified, judged by nobody."""
-    return _said(visit, REASON, LONGEST_REASON)
+def _origin(visit: Visit, broker: str) -> Origin:
+    """How the call came in, with why the agent says it calls and with what together: shown as unverified, judged by nobody."""
+    return visit.origin(broker, stated=_said(visit, REASON, LONGEST_REASON), batch=_said(visit, BATCH, LONGEST_LABEL))
 
 
 def _said(visit: Visit, name: str, longest: int) -> str:

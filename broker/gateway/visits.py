@@ -60,7 +60,7 @@ class Visit(msgspec.Struct, frozen=True):
         """The headers that go upstream."""
         return {"content-type": "application/json", **self.head.onward(self.upstream_session)}
 
-    def origin(self, broker: str, *, stated: str = "") -> Origin:
+    def origin(self, broker: str, *, stated: str = "", batch: str = "") -> Origin:
         """How the call came in. What its client can be asked, and wants to hear, is kept where its server may ask back."""
         meta = self.message.meta
         told, level = meta.get("traceparent"), meta.get(LOG_LEVEL_KEY)
@@ -74,6 +74,7 @@ class Visit(msgspec.Struct, frozen=True):
             trace=trace[1] if trace else f"{random.getrandbits(128):032x}",
             parent=trace[2] if trace else "",
             stated=stated,
+            batch=batch,
             capabilities=askable(meta.get(CAPABILITIES_KEY)) if asked else {},
             log_level=level if asked and level in _LEVELS else "",
         )

@@ -112,16 +112,18 @@ async def test_what_the_agent_says_for_itself_is_kept_with_the_request_and_decid
 ) -> None:
     message = call("park_me", {"amount": 1})
     message["params"]["_meta"]["approval-broker/reason"] = "the customer asked"
+    message["params"]["_meta"]["approval-broker/batch"] = "refunds of May"
     async with anyio.create_task_group() as agents:
         agents.start_soon(post, http, scripted.mcp("scripted"), message)
         (request,) = await scripted.asked()
         await scripted.approve()
     told = [entry.event for entry in await scripted.store.audit.read(0, 10)]
-    assert request.origin.stated == "the customer asked"
+    assert (request.origin.stated, request.origin.batch) == ("the customer asked", "refunds of May")
     assert (request.digest, request.call.params) == (request.call.digest(), {"name": "park_me", "arguments": {"amount": 1}})
     assert [event.stated for event in told if isinstance(event, Opened)] == [digest_of("the customer asked")]
     (sent,) = upstream.of("tools/call")
     assert "the customer asked" not in str(sent.message)
+    assert "refunds of May" not in str(sent.message)
 
 
 async def test_an_idempotency_key_separates_intents_and_refuses_another_call(

@@ -10,7 +10,7 @@ import msgspec
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
-from broker.channels.slack.facts import act, arguments_text, facts, fits, on_page_only
+from broker.channels.slack.facts import act, arguments_text, facts, fits
 from broker.channels.slack.status import STATES, standing
 from broker.channels.slack.thread import result_words
 from broker.domain.redaction import Shown, shown_call
@@ -66,7 +66,7 @@ def notification(request: ApprovalRequest, title: str) -> str:
 
 def may_approve_here(request: ApprovalRequest, shown: Shown) -> bool:
     """Only what is shown whole may be approved here, and only where the rule does not ask for the page."""
-    here = request.state is RequestState.PENDING and not on_page_only(request.plan)
+    here = request.state is RequestState.PENDING and not request.plan.alone
     return here and shown.whole and fits(request.call, shown)
 
 
@@ -86,7 +86,7 @@ def buttons(request: ApprovalRequest, shown: Shown, face: Face, place: str = "")
         again = f"{shown.title}: {act(request.call)} runs once, exactly as shown."
         sure = blocks.confirm("Approve this call?", again, "Approve")
         elements.append(blocks.button(APPROVE, "Approve", value, style="primary", confirm=sure))
-    if not on_page_only(request.plan):
+    if not request.plan.alone:
         elements += [blocks.button(REJECT, "Reject…", value, style="danger"), blocks.button(DETAILS, "Details", value)]
     if page := face.page(request.id):
         elements.append(blocks.open_button(page))

@@ -8,7 +8,6 @@ from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face
 from broker.domain.calls import ToolCall
-from broker.domain.decisions import ApprovalPlan, Severity
 from broker.domain.redaction import Shown, covered
 from broker.domain.requests import ApprovalRequest, RequestState
 
@@ -41,11 +40,6 @@ def fits(call: ToolCall, shown: Shown) -> bool:
 def act(call: ToolCall) -> str:
     """Return what is called, as every face names it."""
     return f"{call.server} → {call.tool}"
-
-
-def on_page_only(plan: ApprovalPlan) -> bool:
-    """Critical calls, passkeys and typed confirmations are for the page."""
-    return plan.severity is Severity.CRITICAL or plan.step_up or bool(plan.type_to_confirm)
 
 
 def arguments_text(shown: Shown) -> str:
@@ -114,6 +108,6 @@ def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
         notes.append(f"Not all of the call fits here ({len(arguments_text(shown)):,} characters): open it to approve.")
     if not shown.whole:
         notes.append("Values that look like secrets are covered: open it to look at them and to approve.")
-    if on_page_only(request.plan):
+    if request.plan.alone:
         notes.append("This one is decided on its page.")
     return [blocks.section(blocks.text(note, bold=True)) for note in notes]

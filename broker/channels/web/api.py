@@ -75,8 +75,8 @@ class Api(Controller):
     @get("/me")
     async def me(self, request: AnyRequest) -> Me:
         """Say whose token this is."""
-        token = _token(request, "read")
-        return Me(token.person, Web.of(request).parts.desk.groups_of(_by(request, token)), tuple(token.scopes))
+        token = token_of(request, "read")
+        return Me(token.person, Web.of(request).parts.desk.groups_of(by_token(request, token)), tuple(token.scopes))
 
     @get("/requests")
     async def requests(
@@ -84,7 +84,7 @@ class Api(Controller):
         limit: Limit = 50, cursor: FromQuery[str] = "",
     ) -> Listed:  # fmt: skip
         """List requests that you may see."""
-        token = _token(request, "read")
+        token = token_of(request, "read")
         if wanted and wanted not in tuple(RequestState):
             raise Malformed(f"there is no state `{wanted}`")
         states = (RequestState(wanted),) if wanted else ()
@@ -93,8 +93,8 @@ class Api(Controller):
     @get("/requests/{request_id:str}")
     async def show(self, request: AnyRequest, request_id: FromPath[str]) -> Response[Whole]:
         """Show one request. Its ETag is its version."""
-        token = _token(request, "read")
-        found = await _seen(request, token, request_id)
+        token = token_of(request, "read")
+        found = await seen_by(request, token, request_id)
         tag = f'"{found.version}"'
         if request.headers.get("if-none-match") == tag:
             return Response(None, status_code=304)  # type: ignore[arg-type]  # 304 has no body
@@ -103,39 +103,39 @@ class Api(Controller):
     @get("/requests/{request_id:str}/receipt")
     async def receipt(self, request: AnyRequest, request_id: FromPath[str]) -> Response[bytes]:
         """Return the signed receipt of a request that was released (`broker receipts verify` reads it)."""
-        return receipt_of(Web.of(request), await _seen(request, _token(request, "read"), request_id))
+        return receipt_of(Web.of(request), await seen_by(request, token_of(request, "read"), request_id))
 
     @post("/requests/{request_id:str}/reviews", status_code=200)
     async def review(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[ReviewBody]) -> Whole:
         """Approve or reject. 409 says that it was decided before, and by whom."""
-        token = _token(request, "review")
-        found = await _seen(request, token, request_id)
+        token = token_of(request, "review")
+        found = await seen_by(request, token, request_id)
         web = Web.of(request)
         shown = shown_call(found.call, found.plan, web.parts.mask_key)
         given = Given(data.verdict, data.digest, data.reason, data.typed)
-        after = await give(web, found, _by(request, token), shown, given)
+        after = await give(web, found, by_token(request, token), shown, given)
         return await _whole(request, token, after)
 
     @post("/requests/{request_id:str}/comments", status_code=200)
     async def comment(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[CommentBody]) -> Whole:
         """Write something beside a request. It decides nothing, and its agent is not told."""
-        token = _token(request, "review")
-        found = await _seen(request, token, request_id)
-        after = await comment(Web.of(request), found, _by(request, token), data.text)
+        token = token_of(request, "review")
+        found = await seen_by(request, token, request_id)
+        after = await comment(Web.of(request), found, by_token(request, token), data.text)
         return await _whole(request, token, after)
 
     @post("/requests/{request_id:str}/record", status_code=200)
     async def record(self, request: AnyRequest, request_id: FromPath[str], data: JSONBody[RecordBody]) -> Whole:
         """Write down what became of a request whose result nobody knows."""
-        token = _token(request, "review")
-        found = await _seen(request, token, request_id)
-        after = await write_down(Web.of(request), found, _by(request, token), ran=data.ran, why=data.why)
+        token = token_of(request, "review")
+        found = await seen_by(request, token, request_id)
+        after = await write_down(Web.of(request), found, by_token(request, token), ran=data.ran, why=data.why)
         return await _whole(request, token, after)
 
     @get("/usage")
     async def usage(self, request: AnyRequest, month: FromQuery[str] = "") -> Used:
         """Say what use there was in a month (`2026-11`; this one if empty): calls, people, and the time saved, rounded."""
-        if not _groups(request, _token(request, "read")):
+        if not _groups(request, token_of(request, "read")):
             raise Forbidden("the use of servers is for members of the groups that people.yaml names")
         web = Web.of(request)
         return used(await web.parts.usage(month_of(checked(month, web.now().date()))))
@@ -143,26 +143,26 @@ class Api(Controller):
     @get("/watch")
     async def watch(self, request: AnyRequest) -> Stream:
         """Follow what moves among the requests that you may see: events named `request`, data `{id, state, version, title}`."""
-        token = _token(request, "read")
+        token = token_of(request, "read")
         return Stream(_moves(request, token), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
 
 
-def _token(request: AnyRequest, scope: str) -> Token:
+def token_of(request: AnyRequest, scope: str) -> Token:
     token: Token = request.scope["state"]["token"]
     token.require(scope)
     return token
 
 
-def _by(request: AnyRequest, token: Token) -> Reviewer:
+def by_token(request: AnyRequest, token: Token) -> Reviewer:
     software = request.headers.get("user-agent", "")
     return Reviewer(person=token.person, channel="terminal" if software.startswith("broker-cli") else "api")
 
 
 def _groups(request: AnyRequest, token: Token) -> tuple[str, ...]:
-    return Web.of(request).parts.desk.groups_of(_by(request, token))
+    return Web.of(request).parts.desk.groups_of(by_token(request, token))
 
 
-async def _seen(request: AnyRequest, token: Token, request_id: str) -> ApprovalRequest:
+async def seen_by(request: AnyRequest, token: Token, request_id: str) -> ApprovalRequest:
     web = Web.of(request)
     found = await web.parts.desk.look(RequestId(request_id))
     if not may_see(found, token.person, _groups(request, token), web.parts.observers):

@@ -15,6 +15,7 @@ from broker.channels.web.views import needs
 from broker.domain.people import People
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
+from broker.domain.reviews import Verdict
 from broker.insights.usage import ServerUse, Usage
 
 
@@ -27,7 +28,7 @@ class Me(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct, frozen=True):
-    """One request in a list. `digest` binds a review to what was shown."""
+    """One request in a list. `digest` binds a review to what was shown, and in a batch `version` as well."""
 
     id: str
     state: str
@@ -41,6 +42,7 @@ class Summary(msgspec.Struct, frozen=True):
     opened_at: datetime
     expires_at: datetime
     digest: str
+    version: int
 
 
 class Listed(msgspec.Struct, frozen=True):
@@ -81,6 +83,7 @@ class Reviewed(msgspec.Struct, frozen=True):
     at: datetime
     channel: str
     reason: str
+    batch: str
 
 
 class Said(msgspec.Struct, frozen=True):
@@ -132,6 +135,43 @@ class ReviewBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     typed: str = ""
 
 
+class ItemBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One verdict of a batch. `digest` and `version` as they were shown: a request that has moved since is not touched."""
+
+    request: str
+    digest: str
+    version: int
+    verdict: Verdict
+
+
+class BatchBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Verdicts on requests of one caller, at most 50. What is not listed is not touched. `reason` is told to the agent with each
+    rejection, and needed where there is one.
+    """
+
+    items: list[ItemBody]
+    reason: str = ""
+
+
+class ItemAnswer(msgspec.Struct, frozen=True):
+    """What became of one verdict. `counted` is False where it changed nothing: `code` and `detail` say why. `state` is the
+    request's after it, empty where it did not count.
+    """
+
+    request: str
+    counted: bool
+    state: str
+    code: str
+    detail: str
+
+
+class BatchAnswer(msgspec.Struct, frozen=True):
+    """One answer for each verdict, in their order. `batch` stands in the audit with each that counted."""
+
+    batch: str
+    items: list[ItemAnswer]
+
+
 class CommentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A note for the people who look at the request. The agent never sees it."""
 
@@ -151,6 +191,7 @@ def summary(request: ApprovalRequest, title: str) -> Summary:
         id=request.id, state=request.state.value, title=title, severity=plan.severity.value, server=request.call.server,
         tool=request.call.tool, agent=caller.agent, owner=caller.owner, groups=(*plan.groups, *request.escalated),
         opened_at=request.opened_at, expires_at=request.expires_at, digest=request.digest,
+        version=request.version,
     )  # fmt: skip
 
 
@@ -165,7 +206,9 @@ def whole(
         rules=request.rules,
         reasons=[f"{reason.rule}: {reason.text}" if reason.text else reason.rule for reason in shown.reasons],
         progress=[Progress(need.rule, need.group, need.have, need.count) for need in needs(request, people)],
-        reviews=[Reviewed(one.reviewer, one.verdict.value, one.at, one.channel, one.reason) for one in request.reviews],
+        reviews=[
+            Reviewed(one.reviewer, one.verdict.value, one.at, one.channel, one.reason, one.batch) for one in request.reviews
+        ],
         comments=[Said(one.who, one.at, one.channel, one.text) for one in request.comments],
         timeline=[Happened(moment.at, moment.what, moment.said) for moment in moments],
         blocked=standing.blocked,

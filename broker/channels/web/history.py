@@ -174,13 +174,14 @@ def _flat(line: Line) -> dict[str, str]:
         "state": request.state.value, "severity": request.plan.severity.value, "title": line.title, "server": request.call.server,
         "tool": request.call.tool, "agent": caller.agent, "owner": caller.owner, "user": caller.user,
         "rules": " ".join(request.rules), "decided_by": request.decided_by, "note": request.note, "digest": request.digest,
+        "batches": " ".join(dict.fromkeys(review.batch for review in request.reviews if review.batch)),
         "fields": "; ".join(f"{name}={value}" for name, value in line.fields),
     }  # fmt: skip
 
 
 COLUMNS = (
     "id", "opened", "ended", "state", "severity", "title", "server", "tool", "agent", "owner", "user", "rules", "decided_by",
-    "note", "digest", "fields",
+    "note", "digest", "batches", "fields",
 )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ import msgspec
 from broker.domain import events
 from broker.domain.events import Entry, Event
 from broker.domain.requests import ApprovalRequest
-from broker.domain.reviews import Verdict, Way
+from broker.domain.reviews import Review, Verdict, Way
 
 Name = Callable[[str], str]
 """Turns a person's id into the name that people know."""
@@ -34,9 +34,7 @@ def timeline(entries: Sequence[Entry], name: Name) -> tuple[Moment, ...]:
 def from_record(request: ApprovalRequest, name: Name) -> tuple[Moment, ...]:
     """Return what the record itself still knows, for when the audit can't be read."""
     moments = [Moment(request.opened_at, f"Asked by {request.call.caller.agent or 'an agent'}")]
-    moments += [
-        _review(review.at, name(review.reviewer), review.verdict, review.channel, review.reason) for review in request.reviews
-    ]
+    moments += [_review(review.at, name(review.reviewer), review) for review in request.reviews]
     moments += [Moment(comment.at, f"{name(comment.who)} wrote", said=comment.text) for comment in request.comments]
     if (given := request.confirmation) is not None and given.at is not None:
         moments.append(_confirmation(given.at, name(given.person), given.verdict, given.way, given.reason))
@@ -50,7 +48,7 @@ def _told(event: Event, name: Name) -> Moment | None:
         case events.Opened():
             return Moment(event.at, f"Asked by {event.caller.agent or event.caller.user or 'an agent'}")
         case events.Reviewed():
-            return _review(event.at, name(event.reviewer), event.verdict, event.channel, event.reason)
+            return _review(event.at, name(event.reviewer), event)
         case events.Escalated():
             return Moment(event.at, f"Nobody had answered: {', '.join(event.groups)} asked as well", "odd")
         case events.Reopened():
@@ -84,9 +82,10 @@ def _ending(event: Event, name: Name) -> Moment | None:
             return None
 
 
-def _review(at: datetime, who: str, verdict: str, channel: str, reason: str) -> Moment:
-    done, tone = ("Approved", "good") if verdict == Verdict.APPROVE else ("Rejected", "bad")
-    return Moment(at, f"{done} by {who}, in {_CHANNELS.get(channel, channel)}", tone, reason)
+def _review(at: datetime, who: str, given: Review | events.Reviewed) -> Moment:
+    done, tone = ("Approved", "good") if given.verdict == Verdict.APPROVE else ("Rejected", "bad")
+    together = f", with others as {given.batch}" if given.batch else ""
+    return Moment(at, f"{done} by {who}, in {_CHANNELS.get(given.channel, given.channel)}{together}", tone, given.reason)
 
 
 def _confirmation(at: datetime, who: str, verdict: str, way: str, reason: str) -> Moment:

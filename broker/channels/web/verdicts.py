@@ -31,13 +31,19 @@ class NotWhole(Refusal):
 
 
 class Given(msgspec.Struct, frozen=True):
-    """What a person sends: the verdict, on which digest, why; what they typed to confirm; and the evidence of their passkey."""
+    """What a person sends: the verdict, on which digest, why; what they typed to confirm; and the evidence of their passkey.
+
+    In a submission of many: its id, the `version` that was shown, and the digest of the row, where that is no page.
+    """
 
     verdict: str
     digest: str
     reason: str = ""
     typed: str = ""
     evidence: dict[str, Any] | None = None
+    version: int = 0
+    batch: str = ""
+    view: str = ""
 
 
 async def give(web: Web, found: ApprovalRequest, by: Reviewer, shown: Shown, given: Given) -> ApprovalRequest:
@@ -52,8 +58,8 @@ async def give(web: Web, found: ApprovalRequest, by: Reviewer, shown: Shown, giv
     if given.verdict == Verdict.APPROVE:
         _may_be_approved(found, shown, given)
     return await web.parts.desk.review(
-        found.id, by, Verdict(given.verdict), digest=given.digest, reason=reason, view=view_digest(found, shown),
-        evidence=given.evidence,
+        found.id, by, Verdict(given.verdict), digest=given.digest, reason=reason,
+        view=given.view or view_digest(found, shown), evidence=given.evidence, version=given.version, batch=given.batch,
     )  # fmt: skip
 
 

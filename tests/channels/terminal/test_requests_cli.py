@@ -66,6 +66,17 @@ async def test_a_rejection_carries_its_reason(site: Site, monkeypatch: pytest.Mo
     assert (await site.store.requests.get(request.id)).note == "credited before"
 
 
+async def test_many_requests_are_decided_at_once_and_each_has_its_answer(
+    site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, foreign = await site.park(), await site.park(arguments={"amount": 1}), await site.park(agent="other-bot")
+    await as_person(site, ANN, monkeypatch)
+    assert await typed("requests", "approve", first.id, second.id, foreign.id, "--yes") == 1
+    told = capsys.readouterr().out.splitlines()[-3:]
+    assert told == [f"{first.id}  approved", f"{second.id}  approved", f"{foreign.id}  not counted: there is no such request"]
+    assert await typed("requests", "reject", foreign.id, first.id, "--reason", "no", "--yes") == 1
+
+
 async def test_nothing_is_sent_without_a_yes_where_nobody_can_be_asked(
     site: Site, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -157,7 +157,8 @@ async def _data(lines, count: int):  # type: ignore[no-untyped-def]  # an iterat
 async def test_the_api_describes_itself(site: Site) -> None:
     schema = (await site.stranger().get("/api/v1/schema/openapi.json")).json()
     assert set(schema["paths"]) == {
-        "/api/v1/me", "/api/v1/requests", "/api/v1/requests/{request_id}", "/api/v1/requests/{request_id}/reviews",
+        "/api/v1/me", "/api/v1/batches/reviews", "/api/v1/requests", "/api/v1/requests/{request_id}",
+        "/api/v1/requests/{request_id}/reviews",
         "/api/v1/requests/{request_id}/comments", "/api/v1/requests/{request_id}/record", "/api/v1/requests/{request_id}/receipt",
         "/api/v1/watch", "/api/v1/usage", "/api/v1/servers/{space}/{name}", "/api/v1/servers/{space}/{name}/reviews",
         "/api/v1/servers/{space}/{name}/submit", "/api/v1/servers/{space}/{name}/{move}",
