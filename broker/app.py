@@ -34,6 +34,7 @@ from broker.data_keys import data_keys
 from broker.domain.requests import ApprovalRequest
 from broker.doors import Identity, identity_of
 from broker.entrance import Agents, agents_entrance
+from broker.feedback import feedback_of
 from broker.foresight import forecaster
 from broker.gateway.app import Gateway
 from broker.inward import OutsideGroups, inward
@@ -261,7 +262,7 @@ async def _web(
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, proxy=identity.proxy, devices=devices, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
-        usage=store.usage.month,
+        usage=store.usage, feedback=feedback_of(store, out.servers.in_force),
         registry=registry,
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import date, datetime
 
 import anyio
 
@@ -14,7 +14,7 @@ from broker.domain.calls import Caller
 from broker.domain.events import CallDecided, Event, Finished
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.servers import Server
-from broker.insights.usage import Count, Spot, month_of
+from broker.insights.usage import Count, Spot
 from broker.store.usage import UsageCounts
 
 # Seconds between two additions. What a broker counted in between is lost with it: figures are directional.
@@ -28,7 +28,7 @@ class UsageBook:
         self._server: Callable[[str], Server | None] = lambda name: None
         self._clock = clock
         self._counts: dict[Spot, Count] = {}
-        self._people: dict[str, set[tuple[str, str]]] = defaultdict(set)
+        self._people: dict[date, set[tuple[str, str]]] = defaultdict(set)
 
     def serving(self, server: Callable[[str], Server | None]) -> None:
         """Take the catalogue, for the minutes in force: it is made after the store that this book observes."""
@@ -53,7 +53,7 @@ class UsageBook:
         spot = Spot(at.date(), server, tool, facts.minutes_saved if facts is not None else 0.0)
         self._counts[spot] = self._counts.get(spot, Count()) + count
         if person := caller.user or caller.owner:
-            self._people[month_of(spot.day)].add((server, person))
+            self._people[spot.day].add((server, person))
 
     @asynccontextmanager
     async def running(self, store: UsageCounts) -> AsyncIterator[None]:
@@ -77,6 +77,6 @@ class UsageBook:
         except BaseException:
             for spot, count in counts.items():
                 self._counts[spot] = self._counts.get(spot, Count()) + count
-            for month, pairs in people.items():
-                self._people[month] |= pairs
+            for day, pairs in people.items():
+                self._people[day] |= pairs
             raise

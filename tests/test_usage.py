@@ -16,6 +16,8 @@ from broker.domain.calls import Caller
 from broker.domain.events import CallDecided
 from broker.domain.servers import Server, ToolFacts
 from broker.errors import StoreUnavailable
+from broker.insights.usage import Lately
+from broker.store import keys
 from broker.store.open import Store
 from broker.usage import UsageBook
 from tests.conftest import empty
@@ -125,3 +127,43 @@ async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_w
         assert time.monotonic() - started < 20
         await anyio.sleep(0.05)
     assert (found.calls, found.failed, found.people, found.minutes) == (3, 1, 1, 90.0)
+
+
+async def test_the_last_30_days_of_a_server_are_what_a_recount_by_hand_gives(store: Store) -> None:
+    """Calls on the edge of the window and outside of it, people who came back, two brokers, and two other servers."""
+    chosen, today = random.Random(7), datetime(2026, 3, 1, 12, tzinfo=UTC)  # 30 days that lie in three months
+    made = [
+        (chosen.choice(tuple(FLEET)), f"user-{chosen.randrange(40)}@example.com", today - timedelta(days=chosen.randrange(60)))
+        for _ in range(200)
+    ]
+    for half in (made[:100], made[100:]):
+        book = UsageBook(lambda: today)
+        book.serving(FLEET.get)
+        for server, user, at in half:
+            book.observe(allowed(at, Caller(user=user), server), None)
+        await book.flush(store.usage)
+    since = today.date() - timedelta(days=29)
+    for name in FLEET:
+        recount = [user for server, user, at in made if server == name and at.date() >= since]
+        found = await store.usage.lately(name, today.date())
+        assert (found.calls, found.failed, found.people) == (len(recount), 0, len(set(recount)))
+        assert found.minutes == pytest.approx(len(recount) * MINUTES)
+        assert len(set(recount)) < len({user for server, user, _ in made if server == name})
+    assert await store.usage.lately("never", today.date()) == Lately()
+
+
+async def test_what_is_kept_of_people_of_the_last_30_days_is_one_line_each(store: Store) -> None:
+    for day in range(90):
+        book = UsageBook(lambda: MONTH)
+        for user in ("ann", "bo") if day < 65 else ("ann", "cy"):
+            book.observe(allowed(MONTH + timedelta(days=day, seconds=1), Caller(user=user), "presto"), None)
+        await book.flush(store.usage)
+    last = (MONTH + timedelta(days=89)).date()
+    assert [(await store.usage.lately("presto", last + timedelta(days=later))).people for later in (0, 4, 5, 29, 30)] == [
+        3,
+        3,
+        2,
+        2,
+        0,
+    ]
+    assert await store.usage._commands.run("ZCARD", keys.usage_lately("presto")) == 3

@@ -181,6 +181,21 @@ def usage_people(month: str) -> str:
     return _in(0, "usage", month, "people")
 
 
+def usage_lately(server: str) -> str:
+    """Sorted set with a time to live: who called a server, by the last day on which they did."""
+    return _in(0, "usage", "lately", server)
+
+
+def feedback(month: str) -> str:
+    """Hash: server, tool, the owner's minutes and those that were given, to how often they were."""
+    return _in(0, "feedback", month)
+
+
+def feedback_given(month: str) -> str:
+    """Hash: request and person to what that person said of its result, empty for nothing."""
+    return _in(0, "feedback", month, "given")
+
+
 def shelf(name: str) -> str:
     """Hash of named, versioned values (pinned definitions, refused ones)."""
     return _in(0, "shelf", name)

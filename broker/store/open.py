@@ -23,6 +23,7 @@ from broker.store.counters import WindowCounters
 from broker.store.credentials import HashedCredentials
 from broker.store.durability import Durability
 from broker.store.embedded import Embedded
+from broker.store.feedback import FeedbackAnswers
 from broker.store.health import Pulse
 from broker.store.leases import Leases
 from broker.store.ledger import RecordLedger
@@ -66,6 +67,7 @@ class Store:
     agreed: Shelf
     slack: SlackStore
     usage: UsageCounts
+    feedback: FeedbackAnswers
     devices: Shelf
     pushes: Wanted
     health: Pulse
@@ -115,6 +117,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             agreed=Shelf(commands, "agreed"),
             slack=slack_store(commands, broker_id),
             usage=UsageCounts(commands),
+            feedback=FeedbackAnswers(commands),
             devices=Shelf(commands, "push-devices"),
             pushes=Wanted(commands, "push"),
             health=pulse,

@@ -1,13 +1,17 @@
-"""Counts of use, by month: a hash of numbers and a set of who called what. Kept longer than any record, and holds no call."""
+"""Counts of use, by month: a hash of numbers and a set of who called what. Kept longer than any record, and holds no call.
+
+Who called a server in the last 30 days is the last day of each person's calls of it: one line a person, dropped when it is older.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from datetime import date, timedelta
 
 import msgspec
 
-from broker.insights.usage import Count, Spot, Usage, month_of, usage
+from broker.insights.feedback import Said
+from broker.insights.usage import LATELY, Count, Lately, Spot, Usage, first_day, lately, month_of, months_lately, usage
 from broker.store import keys
 from broker.store.connection import Commands
 from broker.store.lanes import Argument
@@ -17,6 +21,7 @@ KEPT = timedelta(days=800)
 
 _spot = msgspec.json.Decoder(tuple[str, Spot]).decode
 _person = msgspec.json.Decoder(tuple[str, str]).decode
+said_of = msgspec.json.Decoder(Said).decode
 
 
 class UsageCounts:
@@ -25,16 +30,17 @@ class UsageCounts:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
 
-    async def add(self, counts: Mapping[Spot, Count], people: Mapping[str, set[tuple[str, str]]]) -> None:
-        """Add to what is counted, in one round trip. `people` are pairs of server and person, by month."""
+    async def add(self, counts: Mapping[Spot, Count], people: Mapping[date, set[tuple[str, str]]]) -> None:
+        """Add to what is counted, in one round trip. `people` are pairs of server and person, by day."""
         wanted: list[tuple[Argument, ...]] = []
         for spot, count in counts.items():
             for kind, number in (("ok", count.succeeded), ("failed", count.failed)):
                 if number:
                     wanted.append(("HINCRBY", keys.usage(month_of(spot.day)), msgspec.json.encode((kind, spot)), number))
-        for month, pairs in people.items():
-            wanted.append(("SADD", keys.usage_people(month), *(msgspec.json.encode(pair) for pair in pairs)))
-        months = {month_of(spot.day) for spot in counts} | set(people)
+        for day, pairs in people.items():
+            wanted.append(("SADD", keys.usage_people(month_of(day)), *(msgspec.json.encode(pair) for pair in pairs)))
+            wanted += _seen(day, pairs)
+        months = {month_of(day) for day in (*(spot.day for spot in counts), *people)}
         lasts = KEPT // timedelta(seconds=1)
         wanted += [("EXPIRE", key(month), lasts) for month in months for key in (keys.usage, keys.usage_people)]
         if wanted:
@@ -42,10 +48,42 @@ class UsageCounts:
 
     async def month(self, month: str) -> Usage:
         """Return the use of one month (`2026-11`); nothing is zero."""
-        row, pairs = await self._commands.run_all(("HGETALL", keys.usage(month)), ("SMEMBERS", keys.usage_people(month)))
-        counts: dict[Spot, Count] = {}
-        for field, number in zip(row[::2], row[1::2], strict=True):
-            kind, spot = _spot(field)
-            more = Count(succeeded=int(number)) if kind == "ok" else Count(failed=int(number))
-            counts[spot] = counts.get(spot, Count()) + more
-        return usage(month, counts, map(_person, pairs))
+        row, pairs, said = await self._commands.run_all(
+            ("HGETALL", keys.usage(month)), ("SMEMBERS", keys.usage_people(month)), ("HGETALL", keys.feedback(month))
+        )
+        return usage(month, _counts(row), map(_person, pairs), _said(said))
+
+    async def lately(self, server: str, today: date) -> Lately:
+        """Return the use of one server in the 30 days up to `today`."""
+        asked = [("HGETALL", keys.usage(month)) for month in months_lately(today)]
+        people = ("ZCOUNT", keys.usage_lately(server), first_day(today).toordinal(), "+inf")
+        *rows, known = await self._commands.run_all(*asked, people)
+        return lately(server, {spot: count for row in rows for spot, count in _counts(row).items()}, int(known), today)
+
+    async def said(self, months: Sequence[str]) -> list[dict[Said, int]]:
+        """Return how often people said what of which tool, in each of some months."""
+        return [_said(row) for row in await self._commands.run_all(*(("HGETALL", keys.feedback(month)) for month in months))]
+
+
+def _seen(day: date, pairs: set[tuple[str, str]]) -> list[tuple[Argument, ...]]:
+    """What keeps the last day on which each person called a server."""
+    wanted: list[tuple[Argument, ...]] = []
+    for server in {server for server, _ in pairs}:
+        key, number = keys.usage_lately(server), day.toordinal()
+        wanted.append(("ZADD", key, "GT", *(part for name, who in pairs if name == server for part in (number, who))))
+        wanted.append(("ZREMRANGEBYSCORE", key, "-inf", f"({number - LATELY}"))
+        wanted.append(("EXPIRE", key, (LATELY + 1) * 86_400))
+    return wanted
+
+
+def _counts(row: Sequence[bytes]) -> dict[Spot, Count]:
+    counts: dict[Spot, Count] = {}
+    for field, number in zip(row[::2], row[1::2], strict=True):
+        kind, spot = _spot(field)
+        more = Count(succeeded=int(number)) if kind == "ok" else Count(failed=int(number))
+        counts[spot] = counts.get(spot, Count()) + more
+    return counts
+
+
+def _said(row: Sequence[bytes]) -> dict[Said, int]:
+    return {said_of(field): int(number) for field, number in zip(row[::2], row[1::2], strict=True)}

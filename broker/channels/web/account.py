@@ -40,6 +40,7 @@ async def _account(request: AnyRequest, web: Web, who: SignedIn, wrong: str = ""
         request, "account.html", status=status, sessions=sessions, this=who.id,
         devices=await _devices(web, who), push_key=web.parts.devices.key if web.parts.devices else "",
         groups=web.groups(who), passkeys=await web.parts.passkeys.of(who.person), named=named_address(origin), wrong=wrong,
+        quiet=await web.parts.feedback.quiet(who.person),
     )  # fmt: skip
 
 

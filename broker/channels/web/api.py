@@ -138,7 +138,7 @@ class Api(Controller):
         if not _groups(request, token_of(request, "read")):
             raise Forbidden("the use of servers is for members of the groups that people.yaml names")
         web = Web.of(request)
-        return used(await web.parts.usage(month_of(checked(month, web.now().date()))))
+        return used(await web.parts.usage.month(month_of(checked(month, web.now().date()))))
 
     @get("/watch")
     async def watch(self, request: AnyRequest) -> Stream:

@@ -16,7 +16,7 @@ from broker.domain.people import People
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
 from broker.domain.reviews import Verdict
-from broker.insights.usage import ServerUse, Usage
+from broker.insights.usage import Estimate, ServerUse, Usage
 
 
 class Me(msgspec.Struct, frozen=True):
@@ -53,7 +53,10 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Used(msgspec.Struct, frozen=True):
-    """The use of one month. `hours_saved` is directional: what the tools' owners say a call saves, times those that succeeded."""
+    """The use of one month. `hours_saved` is directional: what the tools' owners say a call saves, times those that succeeded.
+
+    `estimates` set these minutes beside the median of what people say themselves, who are asked after a result.
+    """
 
     month: str
     calls: int
@@ -63,11 +66,12 @@ class Used(msgspec.Struct, frozen=True):
     hours_saved: int
     servers: tuple[ServerUse, ...]
     days: dict[str, int]
+    estimates: tuple[Estimate, ...]
 
 
 def used(use: Usage) -> Used:
     days = {day.isoformat(): calls for day, calls in use.days}
-    return Used(use.month, use.calls, use.failed, use.people, use.tools, use.hours, use.servers, days)
+    return Used(use.month, use.calls, use.failed, use.people, use.tools, use.hours, use.servers, days, use.estimates)
 
 
 class Progress(msgspec.Struct, frozen=True):

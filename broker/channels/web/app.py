@@ -18,6 +18,7 @@ from broker.channels.web import (
     batches_api,
     conversation,
     failures,
+    feedback_page,
     files,
     health_page,
     history,
@@ -55,7 +56,7 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *conversation.ROUTES,
+            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *feedback_page.ROUTES, *conversation.ROUTES,
             *receipt_file.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,

@@ -6,8 +6,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
+from broker.approvals.feedback import Answer
 from broker.approvals.ports import Query
 from broker.channels.web.arguments import pieces
 from broker.channels.web.differences import Compared, differences
@@ -24,6 +26,7 @@ from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.redaction import shown as redacted
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import PolicyInvalid, StoreUnavailable, UnknownRequest
+from broker.insights.feedback import CHOICES, words
 from broker.insights.signals import Past, past, signals
 
 log = structlog.get_logger()
@@ -32,6 +35,13 @@ EARLIER = 100
 REMEMBERED = 500
 # An open page says every 5 seconds that somebody is there: two of them may get lost.
 LOOKS = timedelta(seconds=15)
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """The question about a result. `answer` is what the person said before, None where they said nothing yet."""
+
+    answer: Answer | None
+    choices: tuple[tuple[int, str], ...] = tuple((minutes, words(minutes)) for minutes in CHOICES)
 
 
 async def seen(web: Web, who: SignedIn, request_id: str) -> ApprovalRequest:
@@ -61,7 +71,7 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
             _compared(web, request, shown, Past(tuple(visible)).last_approved),
         )
     stands, key = standing(request, who.person, own, now), web.parts.mask_key
-    asked = {name: covered(words, key) for name, words in request.origin.asked.items()}
+    asked = {name: covered(said, key) for name, said in request.origin.asked.items()}
     said = Said(covered(request.origin.stated, key), asked)
     return request_view(request, shown, known, people=web.people(), standing=stands, now=now, said=said)
 
@@ -136,6 +146,13 @@ async def lookers(web: Web, who: SignedIn, request_id: str) -> tuple[str, ...]:
     return tuple(web.people().person(person).shown for person in people if person != who.person)
 
 
+async def _feedback(web: Web, who: SignedIn, found: ApprovalRequest) -> Asked | None:
+    """What a person behind a call that ran is asked about its result; None where there is nothing to ask."""
+    if not await web.parts.feedback.asks(found, who.person):
+        return None
+    return Asked(await web.parts.feedback.answer(found, who.person))
+
+
 async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[str, Any]:
     """Return what the detail's template needs. Raises `UnknownRequest`."""
     who = visitor(request)
@@ -152,6 +169,7 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
         "member": bool(web.groups(who)),
         "may_comment": may_comment(found, who.person, web.groups(who)),
         "lookers": await lookers(web, who, found.id),
+        "feedback": await _feedback(web, who, found),
         "passkeys": len(await web.parts.passkeys.of(who.person)) if detail.standing.step_up else 0,
         "to_type": pieces(to_type(found)) if found.plan.type_to_confirm else (),
     }

@@ -48,7 +48,7 @@ async def rolled_up(web: Web, month: str) -> list[Usage]:
     found: dict[str, Usage] = {}
 
     async def one(name: str) -> None:
-        found[name] = await web.parts.usage(name)
+        found[name] = await web.parts.usage.month(name)
 
     async with anyio.create_task_group() as tasks:
         for name in names:

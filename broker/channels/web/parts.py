@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +13,7 @@ from litestar import Request, Response
 from litestar.enums import MediaType
 
 from broker.approvals.desk import Desk
+from broker.approvals.feedback import Feedback
 from broker.approvals.forecast import Forecaster
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
 from broker.channels.web.archivist import Archivist, Audit
@@ -39,6 +40,7 @@ from broker.channels.web.ports import (
     SignedIn,
     Timeline,
     Tokens,
+    Usages,
     Vitals,
 )
 from broker.channels.web.projection import Projection
@@ -51,7 +53,6 @@ from broker.domain.people import People, Reviewer
 from broker.domain.requests import ApprovalRequest
 from broker.errors import Forbidden, PolicyInvalid
 from broker.insights.signals import Past
-from broker.insights.usage import Usage
 from broker.registry.accepting import Accepting
 from broker.registry.declared import Declarations
 from broker.registry.enrolling import Enrolling
@@ -117,7 +118,8 @@ class WebParts:
     offers: Offers
     accepted: Accepted
     vitals: Vitals
-    usage: Callable[[str], Awaitable[Usage]]
+    usage: Usages
+    feedback: Feedback
     registry: RegistryParts
     clock: Clock
     templates: Path

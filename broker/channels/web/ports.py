@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Protocol
 
 from broker.domain.calls import Caller
 from broker.domain.events import Entry, Noted
 from broker.domain.requests import RequestId
+from broker.insights.feedback import Said
+from broker.insights.usage import Lately, Usage
 from broker.policy.model import Problem
 from broker.registry.pins import Pin
 from broker.registry.ports import Listing
@@ -254,6 +256,22 @@ class Accepted(Protocol):
         ...
 
     async def every(self) -> Sequence[Pin]: ...
+
+
+class Usages(Protocol):
+    """The counts of use. Each method raises `StoreUnavailable`."""
+
+    async def month(self, month: str) -> Usage:
+        """Return the use of one month (`2026-11`)."""
+        ...
+
+    async def lately(self, server: str, today: date) -> Lately:
+        """Return the use of one server in the 30 days up to `today`."""
+        ...
+
+    async def said(self, months: Sequence[str]) -> Sequence[Mapping[Said, int]]:
+        """Return how often people said what of which tool, in each of some months."""
+        ...
 
 
 class Recordings(Protocol):

@@ -22,13 +22,13 @@ from broker.channels.web.registry_views import (
     enrolled_entry,
     reviews_of,
 )
+from broker.channels.web.server_use import usage_values
 from broker.channels.web.server_views import Known, Whose, proposed, server_view, way_of
 from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.enrolment import Enrolment, Lifecycle
 from broker.domain.servers import Server
 from broker.domain.terms import Actor, Slot
 from broker.errors import NotEnrolled, PolicyInvalid
-from broker.insights.usage import month_of
 from broker.policy.model import Policy
 from broker.policy.ruleset import ruleset
 from broker.registry.official import Reader, items_of
@@ -109,10 +109,10 @@ async def _values(web: Web, policy: Policy, place: Place, reader: Reader, whose:
     known = Known(offers.last(place.local), offers.problem(place.local), pins, refused)
     judged = msgspec.structs.replace(policy, servers={**policy.servers, place.local: entered})
     view = server_view(judged, entered, known, whose, web.now())
-    use = await web.parts.usage(month_of(web.now().date()))
+    use, estimates = await usage_values(web, place.local)
     grant = place.enrolment.grant if place.enrolment is not None else None
     return {
-        "use": next((one for one in use.servers if one.server == place.local), None), "month": use.month,
+        "use": use, "estimates": estimates,
         "entry": _entry(web, place, reader, pins), "view": view, "enrolment": place.enrolment, "inside": near, "sheet": sheet,
         "proposed": reviews_of(sheet.proposal.slots) if sheet else (), "offered": proposed(sheet.tools) if sheet else (),
         "granted": reviews_of(grant.slots) if grant else (),

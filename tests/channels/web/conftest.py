@@ -25,6 +25,7 @@ import pytest
 
 from broker.agreement import Agreement
 from broker.approvals.desk import Desk
+from broker.approvals.feedback import Feedback
 from broker.approvals.ports import SeenTool
 from broker.assets import shipped
 from broker.channels.push.devices import Devices
@@ -220,7 +221,8 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "problems": lambda: policies.problems, "checkup": checkup,
         "offers": Catalogue(NoServers(), NoServers(), Pins(store.servers)), "accepted": Pins(store.servers),
         "vitals": Vitals(store, Agreement(store.agreed, cast("PolicyFolder", policies), store.presence, "broker-1")),
-        "usage": store.usage.month,
+        "usage": store.usage,
+        "feedback": Feedback(store.feedback, store.audit.append, clock, lambda server, tool: 6.0),
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
     given |= changed

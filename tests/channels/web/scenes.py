@@ -170,7 +170,6 @@ async def _requests(site: Site) -> dict[str, Scene]:
             server="code",
             tool="shell",
             agent="release-bot",
-            severity="high",
             timeout=timedelta(hours=2),
         ),
         "long": await site.park(
@@ -213,6 +212,7 @@ async def _requests(site: Site) -> dict[str, Scene]:
     await site.listed(await site.visitor(ANN), "4 alike")
     named |= {"completed": done, "unknown": lost, "rejected": refused, "withdrawn": over}
     scenes = {name: Scene(f"/r/{request.id}", shows=request.plan.title) for name, request in named.items()}
+    scenes["result"] = Scene(f"/r/{done.id}", DANA, shows="How long would this have taken you by hand?")
     scenes["own of dana"] = Scene(f"/r/{named['refund'].id}", DANA)
     scenes["why"] = Scene(f"/r/{named['refund'].id}/why", shows="Every rule about this call")
     scenes["rejecting"] = Scene(f"/r/{named['refund'].id}", press=("Reject…",))

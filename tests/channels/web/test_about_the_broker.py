@@ -18,6 +18,7 @@ from broker.channels.web.bookkeeper import Bookkeeper
 from broker.channels.web.charts import HEIGHT, TOP, by_day
 from broker.domain.calls import Caller
 from broker.domain.events import CallDecided
+from broker.insights.feedback import CHOICES, Said
 from broker.insights.figures import Day
 from broker.insights.usage import Count, Spot
 from broker.policy.load import load
@@ -219,7 +220,8 @@ async def test_the_use_of_a_month_is_shown_beside_those_before(site: Site) -> No
         Spot(date(2026, 3, 2), "payments", "refund_get", 30.0): Count(1_200, 5),
         Spot(date(2026, 2, 27), "payments", "refund_get", 30.0): Count(10),
     }
-    await site.store.usage.add(spots, {"2026-03": {("payments", "ann"), ("payments", "bo")}, "2026-02": {("payments", "ann")}})
+    both = {("payments", "ann"), ("payments", "bo")}
+    await site.store.usage.add(spots, {date(2026, 3, 2): both, date(2026, 2, 27): {("payments", "ann")}})
     page = text_of((await (await site.visitor(ANN)).get("/insights?month=2026-03")).text)
     assert "Use in 2026-03" in page
     assert "payments 1,205 5 2 1 600" in page
@@ -228,12 +230,15 @@ async def test_the_use_of_a_month_is_shown_beside_those_before(site: Site) -> No
 
 async def test_the_api_tells_the_use_of_a_month(site: Site) -> None:
     await site.store.usage.add(
-        {Spot(date(2026, 3, 2), "payments", "refund_get", 30.0): Count(3, 1)}, {"2026-03": {("payments", "ann")}}
+        {Spot(date(2026, 3, 2), "payments", "refund_get", 30.0): Count(3, 1)}, {date(2026, 3, 2): {("payments", "ann")}}
     )
     ann = await site.api(ANN)
     assert (await ann.get("/api/v1/usage?month=2026-03")).json() == {
         "month": "2026-03", "calls": 4, "failed": 1, "people": 1, "tools": 1, "hours_saved": 2, "days": {"2026-03-02": 4},
         "servers": [{"server": "payments", "calls": 4, "failed": 1, "people": 1, "tools": 1, "minutes": 90.0}],
+        "estimates": [
+            {"server": "payments", "tool": "refund_get", "calls": 4, "owner_minutes": 30.0, "people_minutes": None, "answers": 0}
+        ],
     }  # fmt: skip
     assert (await ann.get("/api/v1/usage?month=2026-13")).status_code == 400
     assert (await ann.get("/api/v1/usage")).json()["calls"] == 0
@@ -245,11 +250,17 @@ async def test_the_page_over_the_month_of_a_large_company_costs_little(site: Sit
     tools = [(server, f"tool-{number}") for server in ("presto", "spark", "knowledge") for number in range(10)]
     counts = {Spot(day, *tool, 6.36): Count(71) for day in days for tool in tools}
     people = {(server, f"user-{number}") for server in ("presto", "spark", "knowledge") for number in range(844)}
-    await site.store.usage.add(counts, {"2026-10": people})
-    visitor = await site.visitor(ANN)
-    began = time.process_time()
-    page = await visitor.get("/insights?month=2026-10")
-    print(f"insights over 66,000 calls: {1000 * (time.process_time() - began):.0f} ms of processor time, server and client")
+    await site.store.usage.add(counts, {days[0]: people})
+    for number in range(844):
+        said = Said(*tools[number % 30], 6.36, CHOICES[number % 6])
+        await site.store.feedback.put("2026-10", f"apr_{number} user-{number}", said)
+    visitor, took = await site.visitor(ANN), []
+    for _ in range(3):
+        began = time.process_time()
+        page = await visitor.get("/insights?month=2026-10")
+        took.append(time.process_time() - began)
+    print(f"insights over 66,000 calls: {1000 * min(took):.0f} ms of processor time, server and client")
+    assert min(took) < 0.2
     assert "66,030" in page.text
     assert "6,999" in page.text
 

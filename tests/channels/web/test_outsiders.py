@@ -32,7 +32,7 @@ OWN = {
     "GET /": 200, "GET /inbox/list": 200, "GET /history": 200, "GET /history/export/{form:str}": 200, "GET /live": 200,
     "GET /account": 200, "POST /account/sessions/end": 303, "POST /account/passkeys/begin": 200, "POST /account/passkeys": 403,
     "POST /account/devices": 400, "POST /account/devices/remove": 303, "POST /account/passkeys/remove": 303,
-    "POST /sign-out": 303,
+    "POST /sign-out": 303, "POST /account/feedback": 303,
 }  # fmt: skip
 """For whoever is signed in: their own things, with what an outsider gets."""
 
@@ -41,6 +41,7 @@ ABOUT_REQUESTS = {
     "GET /r/{request_id:str}/looking", "GET /r/{request_id:str}/why", "POST /r/{request_id:str}/review",
     "POST /r/{request_id:str}/passkey", "POST /r/{request_id:str}/record", "POST /r/{request_id:str}/uncover",
     "POST /r/{request_id:str}/comment", "POST /r/{request_id:str}/confirm",
+    "POST /r/{request_id:str}/feedback",
 }  # fmt: skip
 """About one request: for outsiders there is none."""
 
@@ -92,6 +93,7 @@ KNOWN = (
 )
 EVERYTHING = {
     "verdict": "approve", "ran": "yes", "why": "x", "path": "$['args']['amount']", "comment": "hello", "session": "none",
+    "minutes": "30", "ask": "no",
 }  # fmt: skip
 """A form that every route would take."""
 

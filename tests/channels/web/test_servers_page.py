@@ -13,6 +13,7 @@ import pytest
 
 from broker.domain.servers import Server, ToolDefinition
 from broker.errors import UpstreamUntouched
+from broker.insights.feedback import Said
 from broker.insights.usage import Count, Spot
 from broker.policy.load import load
 from broker.registry.catalogue import Catalogue
@@ -136,10 +137,13 @@ async def test_a_servers_page_says_how_much_it_is_used_and_what_that_saves(store
     async with with_servers(store, tmp_path) as (site, _, _):
         ann, today = await site.visitor(ANN), site.web.now().date()
         counts = {Spot(today, "payments", "refund_get", 30.0): Count(1_200, 5)}
-        await store.usage.add(counts, {f"{today:%Y-%m}": {("payments", "ann"), ("payments", "bo")}})
+        await store.usage.add(counts, {today: {("payments", "ann"), ("payments", "bo")}})
+        await store.feedback.put(f"{today:%Y-%m}", "apr_1 ann", Said("payments", "refund_create", 30.0, 15))
         told = text_of((await ann.get("/servers/payments")).text)
-        assert f"used 1,205 calls by 2 people in {today:%Y-%m}, about 600 hours saved by its owner's estimate" in told
-        assert f"used no call in {today:%Y-%m}" in text_of((await ann.get("/servers/files")).text)
+        used = "1,205 calls by 2 people in"
+        assert f"used {used} the last 30 days; {used} {today:%Y-%m}, about 600 hours saved by its owner's estimate" in told
+        assert "people say 15 min (1 answer)" in told
+        assert f"used no call in the last 30 days ; no call in {today:%Y-%m}" in text_of((await ann.get("/servers/files")).text)
 
 
 async def test_the_list_is_searched_and_filtered(store: Store, tmp_path: Path) -> None:

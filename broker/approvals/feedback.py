@@ -1,0 +1,101 @@
+"""Feedback: people say how long a result would have taken them by hand. No decision depends on it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from broker.domain.events import Noted
+from broker.domain.requests import ApprovalRequest, RequestState
+from broker.errors import Malformed, UnknownRequest, WrongMove
+from broker.insights.feedback import MOST, Said
+from broker.insights.usage import month_of
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What somebody said of a result, in minutes; None: they would rather not say."""
+
+    minutes: int | None
+
+
+class Answers(Protocol):
+    """What the store keeps. Each method raises `StoreUnavailable`."""
+
+    async def put(self, month: str, mark: str, said: Said | None) -> None:
+        """Keep an answer instead of the one with the same mark."""
+        ...
+
+    async def of(self, month: str, mark: str) -> tuple[bool, Said | None]:
+        """Return whether there is an answer with this mark, and which; None is one that says nothing."""
+        ...
+
+    async def quiet(self, person: str) -> bool: ...
+
+    async def hush(self, person: str, quiet: bool) -> None: ...
+
+
+class Feedback:
+    """Takes answers from the people behind a call that ran: one each, the last one counts."""
+
+    def __init__(
+        self, answers: Answers, note: Callable[[Noted], Awaitable[None]], clock: Callable[[], datetime],
+        estimate: Callable[[str, str], float],
+    ) -> None:  # fmt: skip
+        """`estimate` returns the minutes that a tool's owner says now, of a server and a tool."""
+        self._answers = answers
+        self._note = note
+        self._clock = clock
+        self._estimate = estimate
+
+    async def asks(self, request: ApprovalRequest, person: str) -> bool:
+        """Is this person asked about this result at all?"""
+        return _concerns(request, person) and not await self._answers.quiet(person)
+
+    async def answer(self, request: ApprovalRequest, person: str) -> Answer | None:
+        """Return what a person said of a result, None where they said nothing yet."""
+        there, said = await self._answers.of(*_place(request, person))
+        return Answer(said.minutes if said is not None else None) if there else None
+
+    async def give(self, request: ApprovalRequest, person: str, minutes: int | None, channel: str) -> None:
+        """Count what a person says, instead of what they said before; None skips the question.
+
+        Raises `UnknownRequest` where the call is not theirs, `WrongMove` where it did not run, `Malformed` for minutes that
+        nobody can have saved.
+        """
+        if person not in request.call.caller.people:
+            raise UnknownRequest(request.id)
+        if not _concerns(request, person):
+            raise WrongMove("the call did not run, so it saved nobody any time", state=request.state.value)
+        if minutes is not None and not 0 <= minutes <= MOST:
+            raise Malformed(f"minutes are a whole number from 0 to {MOST}")
+        server, tool = request.call.server, request.call.tool
+        estimate = self._estimate(server, tool)
+        said = Said(server, tool, estimate, minutes) if minutes is not None else None
+        await self._answers.put(*_place(request, person), said)
+        fields = {
+            "request": request.id, "server": server, "tool": tool, "channel": channel,
+            "minutes": "skipped" if minutes is None else str(minutes), "estimate": f"{estimate:g}",
+        }  # fmt: skip
+        await self._note(Noted(at=self._clock(), what="feedback.given", who=person, fields=fields))
+
+    async def quiet(self, person: str) -> bool:
+        """Does this person not want to be asked?"""
+        return await self._answers.quiet(person)
+
+    async def hush(self, person: str, quiet: bool) -> None:
+        """Never ask this person again, or ask them."""
+        await self._answers.hush(person, quiet)
+        fields = {"asked": "no" if quiet else "yes"}
+        await self._note(Noted(at=self._clock(), what="feedback.set", who=person, fields=fields))
+
+
+def _concerns(request: ApprovalRequest, person: str) -> bool:
+    return request.state is RequestState.COMPLETED and person in request.call.caller.people
+
+
+def _place(request: ApprovalRequest, person: str) -> tuple[str, str]:
+    """The month and the mark of an answer: both stay as they are, however often one answers."""
+    return month_of((request.ended_at or request.opened_at).date()), f"{request.id} {person}"
