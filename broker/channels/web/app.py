@@ -36,6 +36,7 @@ from broker.channels.web import (
     servers_page,
     sign_in,
     sign_in_oidc,
+    validate_api,
     why_page,
 )
 from broker.channels.web.parts import Web, WebParts
@@ -61,7 +62,7 @@ def web_app(parts: WebParts) -> Litestar:
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,
-            *hooks_api.ROUTES,
+            *hooks_api.ROUTES, *validate_api.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
         middleware=[Visitors(parts.sessions, parts.proxy, web.jar, parts.public_url)],

@@ -31,7 +31,7 @@ MOST_MESSAGE = 500
 async def servers(request: AnyRequest) -> dict[str, Any]:
     """List servers, an item for each version. Query: cursor, limit, search, updated_since, version, include_deleted."""
     wanted = pages.Wanted.read(request.query_params)
-    page = pages.page_of(await _items(request, await reader_of(request)), wanted)
+    page = pages.page_of(await items_told(request, await reader_of(request)), wanted)
     return _listed(page.items, page.cursor)
 
 
@@ -39,7 +39,7 @@ async def servers(request: AnyRequest) -> dict[str, Any]:
 async def versions(request: AnyRequest, space: FromPath[str], name: FromPath[str]) -> dict[str, Any]:
     """List the versions of one server, the newest first."""
     deleted = pages.flag(request.query_params.get("include_deleted", ""))
-    found = pages.versions_of(await _items(request, await reader_of(request)), f"{space}/{name}", deleted=deleted)
+    found = pages.versions_of(await items_told(request, await reader_of(request)), f"{space}/{name}", deleted=deleted)
     if not found:
         raise NotEnrolled("there is no such server")
     return _listed(found)
@@ -49,7 +49,7 @@ async def versions(request: AnyRequest, space: FromPath[str], name: FromPath[str
 async def version(request: AnyRequest, space: FromPath[str], name: FromPath[str], version: FromPath[str]) -> dict[str, Any]:
     """Return one version; `latest` is the highest."""
     deleted = pages.flag(request.query_params.get("include_deleted", ""))
-    found = pages.versions_of(await _items(request, await reader_of(request)), f"{space}/{name}", deleted=deleted)
+    found = pages.versions_of(await items_told(request, await reader_of(request)), f"{space}/{name}", deleted=deleted)
     one = next((item for item in found if (item.latest if version == "latest" else item.version == version)), None)
     if one is None:
         raise NotEnrolled("there is no such server or version")
@@ -81,7 +81,7 @@ async def mark_all(request: AnyRequest, space: FromPath[str], name: FromPath[str
     status, message = _status(await _json(request))
     after = await Web.of(request).parts.registry.enrolling.mark(f"{space}/{name}", None, status, message, actor)
     changed = {one.version for one in after.versions if one.updated_at == after.changed_at}
-    found = pages.versions_of(await _items(request, await reader_of(request)), after.name, deleted=True)
+    found = pages.versions_of(await items_told(request, await reader_of(request)), after.name, deleted=True)
     told = [dict(item.body) for item in found if item.version in changed]
     return {"updatedCount": len(told), "servers": told}
 
@@ -98,7 +98,7 @@ async def remove(request: AnyRequest, space: FromPath[str], name: FromPath[str],
     return _never()
 
 
-async def _items(request: AnyRequest, reader: Reader) -> list[Item]:
+async def items_told(request: AnyRequest, reader: Reader) -> list[Item]:
     """Everything that this reader is told of, as the store has it now."""
     parts, base = Web.of(request).parts, base_of(request)
     await parts.registry.declarations.note()
@@ -113,7 +113,7 @@ async def _items(request: AnyRequest, reader: Reader) -> list[Item]:
 
 
 async def _one(request: AnyRequest, name: str, version: str) -> dict[str, Any]:
-    found = pages.versions_of(await _items(request, await reader_of(request)), name, deleted=True)
+    found = pages.versions_of(await items_told(request, await reader_of(request)), name, deleted=True)
     return dict(next(item for item in found if item.version == version).body)
 
 

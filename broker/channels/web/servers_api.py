@@ -1,4 +1,4 @@
-"""The registry's own verbs by the API: reviews, states, and whether what a client has configured is what was approved.
+"""The registry's own verbs by the API: reviews and states.
 
 What a server's people and reviewers see of it is in `/v0.1`; here they move it. Every verb is bound to what its caller was shown.
 """
@@ -14,13 +14,12 @@ from litestar.params import FromPath, JSONBody
 
 from broker.channels.web.api import authenticated
 from broker.channels.web.parts import Web
-from broker.channels.web.readers import actor_of, base_of, known, reader_of
+from broker.channels.web.readers import actor_of, reader_of
 from broker.channels.web.visitors import AnyRequest
-from broker.domain.enrolment import Enrolment, Lifecycle
+from broker.domain.enrolment import Enrolment
 from broker.domain.terms import Actor
 from broker.errors import Malformed, NotEnrolled
 from broker.policy.widening import Widening
-from broker.registry.official import items_of
 from broker.registry.reviewing import Sheet
 
 _OPEN: dict[str, Any] = {"anonymous": True}
@@ -85,19 +84,6 @@ class Why(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     why: str = ""
 
 
-class Configured(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a client has: the official name, the version, the address that it would call."""
-
-    name: str
-    version: str = "latest"
-    url: str = ""
-
-
-class Valid(msgspec.Struct, frozen=True):
-    valid: bool
-    reason: str = ""
-
-
 @get(_ONE, opt=_OPEN, tags=["registry"])
 async def show(request: AnyRequest, space: FromPath[str], name: FromPath[str]) -> Told:
     """Show a server with what waits for reviews. For its people and reviewers; for others there is none."""
@@ -129,21 +115,6 @@ async def moved(
     """`suspend`, `resume` or `retire` a server."""
     by = await actor_of(request, "servers")
     return await _told(request, await move_server(Web.of(request), move, f"{space}/{name}", by, data.why))
-
-
-@post("/api/validate", status_code=200, guards=[known], opt=_OPEN, tags=["registry"])
-async def validate(request: AnyRequest, data: JSONBody[Configured]) -> Valid:
-    """Is what a client has configured approved here, and its address the broker's?"""
-    reader, web = await reader_of(request), Web.of(request)
-    found = web.parts.registry.roster.enrolments.get(data.name)
-    items = items_of(found, reader, base_of(request), None) if found is not None else []
-    one = next((item for item in items if (item.latest if data.version == "latest" else item.version == data.version)), None)
-    if found is None or one is None or found.lifecycle is not Lifecycle.APPROVED:
-        return Valid(False, "this server or version is not approved here")
-    if one.status == "deleted":
-        return Valid(False, "this version is deleted")
-    address = one.body["server"]["remotes"][0]["url"]
-    return Valid(True) if data.url in ("", address) else Valid(False, f"the address of this server is {address}")
 
 
 async def move_server(web: Web, move: str, name: str, by: Actor, why: str) -> Enrolment:
@@ -189,4 +160,4 @@ def _who(wide: Widening) -> tuple[list[str], list[str]]:
     return [*(["*"] if wide.everyone else []), *wide.groups], [*wide.people]
 
 
-ROUTES = (show, review, submit, moved, validate)
+ROUTES = (show, review, submit, moved)
