@@ -19,6 +19,12 @@
     return "0 s";
   };
 
+  // The reader's own clock: today by the hour, other days with their date.
+  const moment = (at) => {
+    const day = new Date(at), today = day.toDateString() === new Date().toDateString();
+    return day.toLocaleString([], today ? { hour: "2-digit", minute: "2-digit" } : { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit" });
+  };
+
   const say = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 
   const times = () => {
@@ -28,6 +34,7 @@
       say(element, left <= 0 ? "time is over" : `${spell(left)} left`);
       element.classList.toggle("soon", left < 300);
     }
+    for (const element of document.querySelectorAll("[data-at]")) say(element, moment(Number(element.dataset.at) * 1000));
     for (const element of document.querySelectorAll("[data-since]")) {
       const gone = now - Number(element.dataset.since);
       say(element, gone < 2 ? "just now" : `${spell(gone)} ago`);

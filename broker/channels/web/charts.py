@@ -16,6 +16,7 @@ from broker.policy.replay import KINDS as CHANGES
 from broker.policy.replay import Replay
 
 WIDTH, HEIGHT, TOP = 720, 180, 12
+GUTTER = 7
 KINDS = ("approved", "rejected", "expired")
 
 
@@ -43,6 +44,20 @@ class Chart(msgspec.Struct, frozen=True):
     top: int
     width: int = WIDTH
     height: int = HEIGHT
+
+    @property
+    def lines(self) -> tuple[tuple[int, float], ...]:
+        """What each line stands for, and where it is: the top, the middle where it is a whole number, the ground."""
+        middle = () if self.top % 2 else ((self.top // 2, (TOP + HEIGHT) / 2),)
+        return ((self.top, float(TOP)), *middle, (0, float(HEIGHT)))
+
+    def at(self, x: float) -> float:
+        """Return a place in percent of the whole, whose left end belongs to the words of the lines."""
+        return round(GUTTER + self.share(x), 2)
+
+    def share(self, width: float) -> float:
+        """Return a width in percent of the whole."""
+        return round((100 - GUTTER) * width / self.width, 2)
 
 
 def by_day(days: Sequence[Day], last: date, count: int = 30) -> Chart:
@@ -82,7 +97,7 @@ def _round_up(value: int) -> int:
     """The next number that people like to read on an axis."""
     scale = 1
     while True:
-        for nice in (1, 2, 5):
+        for nice in (1, 2, 4, 6, 8):
             if value <= nice * scale:
                 return nice * scale
         scale *= 10

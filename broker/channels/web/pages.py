@@ -36,7 +36,7 @@ def _environment(folder: Path) -> Environment:
         auto_reload=False,
     )
     made.globals["static"] = cache(partial(_static, folder / "static"))
-    made.filters.update(ago=times.ago, left=times.left, stamp=times.stamp, spell=times.spell, pieces=pieces)
+    made.filters.update(ago=times.ago, left=times.left, month=times.month, stamp=times.stamp, spell=times.spell, pieces=pieces)
     return made
 
 

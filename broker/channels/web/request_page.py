@@ -18,7 +18,7 @@ from broker.channels.web.verdicts import Given, Refusal, confirm, give, write_do
 from broker.channels.web.views import STATES
 from broker.channels.web.visitors import AnyRequest, origin_of, posted
 from broker.domain.events import Noted
-from broker.domain.requests import ApprovalRequest
+from broker.domain.requests import ApprovalRequest, RequestState
 from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, WrongMove
 
 
@@ -148,6 +148,10 @@ def _status(error: BrokerError) -> int:
             raise error
 
 
+# What a request that was approved became since: who comes too late is told of the decision.
+_WENT_ON = (RequestState.EXECUTING, RequestState.COMPLETED, RequestState.FAILED, RequestState.UNKNOWN)
+
+
 def _words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
     """What stood in the way, in the words of the page: who was first, and when."""
     if not isinstance(error, AlreadyResolved):
@@ -155,7 +159,7 @@ def _words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
     last = current.reviews[-1] if current.reviews else None
     when = current.ended_at or (last.at if last else current.opened_at)
     by = web.people().person(current.decided_by).shown if current.decided_by else ""
-    state = STATES[current.state].lower()
+    state = "approved" if current.state in _WENT_ON else STATES[current.state].lower()
     who = f" by {by}" if by else ""
     return f"This was decided {ago(when, web.now())}: {state}{who}. Your answer was not counted."
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 _STEPS = ((86_400, "day", "days"), (3_600, "h", "h"), (60, "min", "min"), (1, "s", "s"))
 
@@ -29,6 +29,11 @@ def ago(then: datetime, now: datetime) -> str:
 def left(until: datetime, now: datetime) -> str:
     """Return `12 min left`, or `time is over`."""
     return "time is over" if until <= now else f"{spell(until - now)} left"
+
+
+def month(name: str) -> str:
+    """Return `November 2026` for `2026-11`."""
+    return date(int(name[:4]), int(name[5:]), 1).strftime("%B %Y")
 
 
 def stamp(at: datetime) -> str:

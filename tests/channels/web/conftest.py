@@ -185,9 +185,11 @@ class Site:
         return page
 
     async def tab(self, browser: Any, person: str, **context: Any) -> Any:
-        """Return a tab of a fresh, signed-in browser profile."""
+        """Return a tab of a fresh browser profile, signed in if a person is named."""
         profile = await browser.new_context(base_url=self.url, **context)
         page = await profile.new_page()
+        if not person:
+            return page
         await page.goto(f"/sign-in/{await self.links.add(person)}")
         await page.get_by_role("button", name="Sign in").click()
         await page.wait_for_url(self.url + "/")

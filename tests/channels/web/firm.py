@@ -15,6 +15,8 @@ FILES = {
 groups:
   finance: [ann@example.com, bo@example.com, cy@example.com]
   security: [cy@example.com]
+  legal_privacy: [bo@example.com]
+  genai: [ann@example.com]
   support: [sam@example.com, dana@example.com, eve@example.com]
 """,
     "servers.yaml": """servers:
@@ -97,6 +99,24 @@ TOOLS: dict[str, list[dict[str, Any]]] = {
         {"name": "payout_create", "description": "Pays out.", "inputSchema": {"type": "object"}},
     ],
     "warehouse": [{"name": name, "inputSchema": ANY} for name in ("sql_run", "stock_set", "ship", "tables", "export")],
+    "calendar": [
+        {"name": "hours_read", "title": "Free hours", "description": "Says when somebody is free.", "inputSchema": ANY},
+        {"name": "date_set", "description": "Makes a date, and writes to everybody who is invited.", "inputSchema": ANY},
+    ],
+    "tickets": [
+        {
+            "name": "ticket_read", "title": "Read a ticket", "description": "Returns a ticket with all that was written in it.",
+            "inputSchema": {"type": "object", "required": ["id"], "properties": {"id": {"type": "string"}}},
+            "annotations": {"readOnlyHint": True},
+        },
+        {"name": "ticket_close", "description": "Closes a ticket and tells the customer.", "inputSchema": ANY},
+    ],
+    "wiki": [
+        {"name": "page_read", "title": "Read a page", "description": "Returns a page as Markdown.", "inputSchema": ANY},
+        {"name": "page_write", "description": "Writes a page. Old texts are kept.", "inputSchema": ANY},
+    ],
+    "crm": [{"name": "customer_read", "description": "Who a customer is, and what they bought.", "inputSchema": ANY}],
+    "faxes": [{"name": "fax_send", "description": "Sends a fax.", "inputSchema": ANY}],
     "code": [{"name": name, "inputSchema": ANY} for name in ("shell", "file_write", "branch_delete", "publish")],
 }  # fmt: skip
 

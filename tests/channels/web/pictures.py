@@ -17,7 +17,8 @@ from playwright.async_api import async_playwright
 from broker.store.embedded import Embedded
 from broker.store.open import open_store
 from tests.channels.web.conftest import CHROMIUM, Site
-from tests.channels.web.scenes import Scene, firm, in_trouble, visit
+from tests.channels.web.scene import Scene, visit
+from tests.channels.web.scenes import firm, in_trouble
 
 SIZES = {"wide": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
 # name: the scene, its colours, the size of the window, and the part of the page (all of the window if empty)
@@ -37,14 +38,15 @@ async def draw(site: Site, browser: Any, scenes: dict[str, Scene], folder: Path)
             for name, scene in scenes.items():
                 if scene.person not in tabs:
                     tabs[scene.person] = await site.tab(browser, scene.person, color_scheme=scheme, viewport=viewport)
-                await visit(site, tabs[scene.person], scene)
+                await visit(tabs[scene.person], scene)
+                await tabs[scene.person].evaluate("scrollTo(0, 0)")
                 await tabs[scene.person].screenshot(path=folder / f"{name.replace(' ', '-')}.{scheme}.{size}.png", full_page=True)
 
 
 async def draw_for_readme(site: Site, browser: Any, scenes: dict[str, Scene]) -> None:
     for name, (scene, scheme, size, part) in README.items():
         tab = await site.tab(browser, scenes[scene].person, color_scheme=scheme, viewport=size)
-        await visit(site, tab, scenes[scene])
+        await visit(tab, scenes[scene])
         await (tab.locator(part) if part else tab).screenshot(path=HERE / f"{name}.png")
 
 

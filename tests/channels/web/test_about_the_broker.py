@@ -168,11 +168,11 @@ async def test_the_count_begins_at_the_window_and_goes_on_from_there(store: Stor
 
 def test_a_chart_stacks_outcomes_and_shows_empty_days() -> None:
     chart = by_day([Day(date(2026, 11, 24), approved=30, rejected=10)], date(2026, 11, 24), count=3)
-    assert (chart.top, [len(column.bars) for column in chart.columns]) == (50, [0, 0, 2])
+    assert (chart.top, [len(column.bars) for column in chart.columns]) == (40, [0, 0, 2])
     approved, rejected = chart.columns[-1].bars
     assert approved.y + approved.height == pytest.approx(HEIGHT)
     assert rejected.y + rejected.height == pytest.approx(approved.y)
-    assert approved.height == pytest.approx((HEIGHT - TOP) * 0.6, abs=0.1)
+    assert approved.height == pytest.approx((HEIGHT - TOP) * 0.75, abs=0.1)
 
 
 async def test_health_shows_what_the_broker_finds_with_its_mend(site: Site) -> None:
@@ -223,9 +223,9 @@ async def test_the_use_of_a_month_is_shown_beside_those_before(site: Site) -> No
     both = {("payments", "ann"), ("payments", "bo")}
     await site.store.usage.add(spots, {date(2026, 3, 2): both, date(2026, 2, 27): {("payments", "ann")}})
     page = text_of((await (await site.visitor(ANN)).get("/insights?month=2026-03")).text)
-    assert "Use in 2026-03" in page
+    assert "Use in March 2026" in page
     assert "payments 1,205 5 2 1 600" in page
-    assert "2026-03 1,205 2 1 600 2026-02 10 1 1 5 2026-01 0 0 0 0" in page
+    assert "March 2026 1,205 2 1 600 February 2026 10 1 1 5 January 2026 0 0 0 0" in page
 
 
 async def test_the_api_tells_the_use_of_a_month(site: Site) -> None:

@@ -12,7 +12,7 @@ from playwright.async_api import Error, expect
 
 from broker.domain.requests import RequestState
 from tests.channels.web.conftest import ANN, BO, Site
-from tests.channels.web.scenes import Scene, visit
+from tests.channels.web.scene import Scene, visit
 
 expect.set_options(timeout=10_000)
 
@@ -109,7 +109,7 @@ async def test_who_comes_too_late_can_read_so_for_as_long_as_they_look(site: Sit
     request = await site.park()
     await site.review(await site.visitor(BO), request, "approve")
     page, wrong = await tab_of(site, browser)
-    await visit(site, page, Scene(f"/r/{request.id}/review", form={"verdict": "approve", "digest": request.digest}))
+    await visit(page, Scene(f"/r/{request.id}/review", form={"verdict": "approve", "digest": request.digest}))
     await site.park("Wire 5 to Zed", {"n": 2})
     await expect(page.get_by_role("link", name="Wire 5 to Zed")).to_be_visible()
     await expect(page.get_by_text("Your answer was not counted.")).to_be_visible()

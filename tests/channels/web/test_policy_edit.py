@@ -136,7 +136,7 @@ async def test_a_request_tells_what_every_rule_says_about_it_with_secrets_covere
         page = text_of((await ann.get(f"/r/{request.id}/why")).text)
         refused = await (await site.visitor(DANA)).get(f"/r/{request.id}/why")
     for told in (
-        "People are asked by large", "args.amount is 900", "small allow · does not hold: `when` is false",
+        "People are asked by large", "args.amount is 900", "small allow · does not hold: when is false",
         "it was another one, and refund-large decided", "Listed in servers.yaml inputSchema", "note", "\\u{202e}",
     ):  # fmt: skip
         assert told in page

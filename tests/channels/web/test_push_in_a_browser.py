@@ -28,7 +28,7 @@ async def test_a_subscribed_browser_shows_what_waits_and_is_removed_again(store:
         devtools.on("ServiceWorker.workerRegistrationUpdated", lambda told: workers.extend(told["registrations"]))
         await devtools.send("ServiceWorker.enable")
         await page.goto("/account")
-        await page.get_by_role("button", name="Tell this device").click()
+        await page.get_by_role("button", name="Notify this device").click()
         await expect(page.get_by_text("Chrome on Linux").nth(1)).to_be_visible()
         request = await pushing.site.park(severity="critical")
         await pushing.service.arrived(1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,12 +18,10 @@ from broker.domain.terms import Slot
 from broker.registry.catalogue import Catalogue
 from broker.store.open import Store
 from tests.channels.web.conftest import Site
-from tests.channels.web.test_accessible import SIZES, TAGS, axe
 from tests.channels.web.test_official_api import FILES, NAME, OLGA
 from tests.channels.web.test_servers_page import Toys, text_of, with_servers
 from tests.fakes.server_json import server_json
 
-__all__ = ["axe"]
 TOOLS = [{"name": "balance", "description": "How much."}, {"name": "transfer", "description": "Moves money."}]
 EVE, SECURITY = "eve@example.com", "security@example.com"
 
@@ -78,7 +75,7 @@ async def test_a_server_is_enrolled_submitted_reviewed_and_suspended_on_its_page
     await send(site, olga, "/servers/payments/moves", move="submit")
     told = text_of((await olga.get("/servers/payments")).text)
     assert "You answer for this server: somebody else has to review it." in told
-    assert "Not approved: security pending, legal and privacy pending, genai pending" in told
+    assert "Not approved: security pending, legal and privacy pending, GenAI pending" in told
     page = (await security.get("/servers/payments")).text
     assert "This widens access by support and 1 person of people.yaml." in text_of(page)
     assert "transfer new What it says of itself Moves money." in text_of(page)
@@ -99,7 +96,7 @@ async def test_a_server_is_enrolled_submitted_reviewed_and_suspended_on_its_page
     assert f"{site.url}/mcp/payments" in (await eve.get("/servers/payments")).text
     await send(site, olga, "/servers/payments/moves", move="suspend", why="it <b>leaks</b>")
     assert state(site).lifecycle is Lifecycle.SUSPENDED
-    assert "suspended: it &lt;b&gt;leaks&lt;/b&gt;" in text_of((await olga.get("/servers/payments")).text)
+    assert "Suspended: it &lt;b&gt;leaks&lt;/b&gt;" in text_of((await olga.get("/servers/payments")).text)
     assert (await eve.get("/servers/payments")).status_code == 200  # it was approved once, so it is known, as suspended
 
 
@@ -109,7 +106,7 @@ async def test_what_is_wrong_with_a_server_json_stands_beside_it_and_nothing_is_
     document = msgspec.json.encode(server_json(command=["sh", "-c", "id"], url="env:HOME")).decode()
     answer = await send(site, olga, "/enrol", document=document)
     assert answer.status_code == 422
-    assert "`command` is not taken: a command would be run on this machine" in html.unescape(answer.text)
+    assert "command is not taken: a command would be run on this machine" in text_of(answer.text)
     assert (await send(site, olga, "/enrol", document="{")).status_code == 422
     assert (await olga.post("/enrol", data={"document": "{}"})).status_code == 403  # without the session's own token
     assert site.parts.registry.roster.enrolments == {}
@@ -179,32 +176,3 @@ async def test_who_is_asked_about_a_call_reads_where_to_ask_about_its_server(ben
     request = await site.park(server="files", tool="read", asks=(("finance", 1),))
     page = (await (await site.visitor("dana@example.com")).get(f"/r/{request.id}")).text
     assert "Questions about files: #f" in text_of(page)
-
-
-@pytest.mark.parametrize(
-    ("scheme", "size"),
-    [
-        ("light", "wide"),
-        ("dark", "phone"),
-        pytest.param("dark", "wide", marks=pytest.mark.slow),
-        pytest.param("light", "phone", marks=pytest.mark.slow),
-    ],
-)
-async def test_the_registrys_pages_are_accessible_and_fit(bench: Any, browser: Any, axe: str, scheme: str, size: str) -> None:
-    site, toys, catalogue = bench
-    await approved(site)
-    olga = await site.visitor(OLGA)
-    document = msgspec.json.encode(server_json(version="1.1.0", groups=["support", "finance"])).decode()
-    toys.offers["payments@1.1.0"] = [*TOOLS, {"name": "payout"}]
-    await send(site, olga, "/enrol", document=document)
-    await catalogue.listing("payments", fresh=True)
-    page = await site.tab(browser, SECURITY, color_scheme=scheme, viewport=SIZES[size], bypass_csp=True)
-    found = {}
-    for path in ("/servers", "/servers/payments?groups=support", "/servers/files", "/enrol"):
-        await page.goto(path)
-        await page.evaluate("document.querySelectorAll('main details').forEach(one => { one.open = true })")
-        await page.evaluate(axe)
-        told = await page.evaluate("tags => axe.run(document, {runOnly: {type: 'tag', values: tags}})", TAGS)
-        wide = await page.evaluate("document.documentElement.scrollWidth")
-        found[path] = [rule["id"] for rule in told["violations"]] + [f"{wide} px wide"] * (wide > SIZES[size]["width"])
-    assert {path: wrong for path, wrong in found.items() if wrong} == {}

@@ -14,7 +14,8 @@ from playwright.async_api import expect
 from broker.serving import listening
 from broker.store.open import Store
 from tests.channels.web.conftest import ANN, served
-from tests.channels.web.scenes import firm, in_trouble, visit
+from tests.channels.web.scene import visit
+from tests.channels.web.scenes import firm, in_trouble
 from tests.channels.web.test_in_a_browser import WATCH
 
 
@@ -53,7 +54,7 @@ async def test_no_page_in_any_state_breaks_its_own_security_policy_and_all_do_wi
                 tabs[scene.person] = await site.tab(browser, scene.person, java_script_enabled=scripts)
                 await tabs[scene.person].add_init_script(WATCH)
                 tabs[scene.person].on("pageerror", lambda error: wrong.append(str(error)))
-            await visit(site, tabs[scene.person], scene)
+            await visit(tabs[scene.person], scene)
             told = await tabs[scene.person].evaluate("window.violations") if scripts else []
             wrong.extend(f"{name}: {one}" for one in told)
     assert wrong == []
