@@ -7,12 +7,16 @@ connector, so that a name which resolves to one address for the check and to ano
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+import asyncio
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cache, lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohappyeyeballs
 import aiohttp
 from aiohttp.abc import ResolveResult
 
@@ -27,6 +31,13 @@ _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 # Metadata of Azure and Oracle, and ranges that Pythons disagree about: never public, whatever the registries say.
 _NEVER_PUBLIC = tuple(map(ip_network, ("168.63.129.16", "192.0.0.0/24", "100.64.0.0/10", "64:ff9b:1::/48", "2001::/23")))
 _NAT64 = ip_network("64:ff9b::/96")
+# Seconds after which the next address of a name is tried beside the first (RFC 8305, section 5).
+_NEXT_AFTER = 0.25
+
+Found = tuple[int, int, int, str, tuple[Any, ...]]
+"""One address as `getaddrinfo` tells it."""
+
+Resolve = Callable[[str, int], Awaitable[Sequence[Found]]]
 
 
 class AddressRefused(OSError):
@@ -73,8 +84,35 @@ class Connector(aiohttp.TCPConnector):
         found = await super()._resolve_host(host, port, traces)
         fit = [one for one in found if self._reach.permits(host, one["host"])]
         if not fit:
-            raise AddressRefused(f"{host} lies at an address that is not public and not listed")
+            raise _closed(host)
         return fit
+
+
+async def _resolved(host: str, port: int) -> Sequence[Found]:
+    loop = asyncio.get_running_loop()
+    return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP)
+
+
+async def dialled(reach: Reach, host: str, port: int, resolve: Resolve = _resolved) -> socket.socket:
+    """Return a connection to where `reach` permits, which is looked at as by `Connector`. Raises `OSError`, `AddressRefused`."""
+    fit = [one for one in await resolve(host, port) if reach.permits(host, str(one[4][0]))]
+    if not fit:
+        raise _closed(host)
+    sock = await aiohappyeyeballs.start_connection(fit, happy_eyeballs_delay=_NEXT_AFTER)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+@cache
+def verified() -> ssl.SSLContext:
+    """TLS that checks the other side's certificate and name. Made once, since it reads all authorities of the machine."""
+    context = ssl.create_default_context()
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _closed(host: str) -> AddressRefused:
+    return AddressRefused(f"{host} lies at an address that is not public and not listed")
 
 
 def client(reach: Reach, *, within: float = 5.0) -> aiohttp.ClientSession:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -11,7 +11,7 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from broker.errors import ConfigInvalid, UpstreamUntouched
-from broker.outgoing import Connector, Reach, client, refused
+from broker.outgoing import AddressRefused, Connector, Found, Reach, client, dialled, refused
 from broker.upstream.http import HttpServers, Target
 from tests.fakes.scripted import Upstream
 from tests.gateway.rig import serving
@@ -95,6 +95,26 @@ async def test_a_name_that_is_bound_to_another_address_later_leads_nowhere(upstr
         with pytest.raises(aiohttp.ClientConnectorError) as caught:
             await session.get(upstream.url.replace("127.0.0.1", "evil.example.com"))
     assert refused(caught.value) == "evil.example.com lies at an address that is not public and not listed"
+    assert upstream.seen == []
+
+
+async def test_a_name_that_is_bound_to_another_address_later_leads_no_message_there(upstream: Upstream) -> None:
+    resolver = Rebinding()
+    port = int(upstream.url.rsplit(":", 1)[1])
+
+    async def resolve(host: str, port: int) -> Sequence[Found]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one["host"], port)) for one in await resolver.resolve(host, port)]
+
+    assert Reach().permits("evil.example.com", (await resolve("evil.example.com", port))[0][4][0])
+    with pytest.raises(AddressRefused, match=r"evil\.example\.com lies at an address that is not public"):
+        (await dialled(Reach(), "evil.example.com", port, resolve)).close()
+
+
+@pytest.mark.parametrize("host", ["localhost", "[::ffff:127.0.0.1]", "0.0.0.0", "127.1", "2130706433", "0x7f000001"])
+async def test_no_spelling_of_this_machine_gets_a_message_of_an_enrolled_server(upstream: Upstream, host: str) -> None:
+    servers = HttpServers(lambda name: Target(upstream.url.replace("127.0.0.1", host), enrolled=True))
+    with pytest.raises(UpstreamUntouched, match="not public and not listed"):
+        await forwarded(servers, "s")
     assert upstream.seen == []
 
 

@@ -1,4 +1,4 @@
-"""Plain forwarding: the broker's own stack (uvicorn, aiohttp, streaming) with nothing of the broker in it.
+"""Plain forwarding: uvicorn, aiohttp and streaming, as one would write it, with nothing of the broker in it.
 
 python -m broker.bench.plain URL        prints its port and runs until its standard input ends
 """

@@ -23,9 +23,10 @@ from broker.upstream import eras
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.face import Face
 from broker.upstream.flights import Message, encode
-from broker.upstream.http import HttpAnswer, HttpServers
+from broker.upstream.http import HttpServers
 from broker.upstream.http_peers import AGAIN, HttpPeers
 from broker.upstream.http_release import HttpReleases, Stamp
+from broker.upstream.incoming import HttpAnswer
 from broker.upstream.listeners import Listeners
 from broker.upstream.newer import Newer
 from broker.upstream.reading import decoded, read_answer

@@ -5,25 +5,24 @@ A caller's credentials never get here; what the catalogue says about a server's 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
-import aiohttp
 import msgspec
 from yarl import URL
 
 from broker import __version__
 from broker.domain.servers import Authorization
 from broker.errors import OutcomeLost, UpstreamUntouched
-from broker.outgoing import Connector, Reach, refused
-from broker.upstream.sse import Cutter, Event
+from broker.outgoing import Reach, refused
+from broker.upstream.incoming import HttpAnswer
+from broker.upstream.pool import Pool
+from broker.upstream.wire import Origin
 
-# An answer that has to be read whole may be this large; what only passes through has no limit.
-LARGEST_BODY = 64 << 20
 _OURS = {"accept-encoding": "identity", "user-agent": f"approval-broker/{__version__}"}
-# Idle connections are kept for less than the 5 s after which many servers close theirs: a message that meets a closing
-# connection is a message with an unknown end.
-_IDLE = 4.0
+_ONCE = _OURS | {"connection": "close"}
+# What would frame a message otherwise, or make the connection something else (RFC 9110, section 7.6.1).
+_FRAMING = frozenset(("expect", "te", "trailer", "transfer-encoding", "upgrade"))
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -61,53 +60,13 @@ class Credentials(Protocol):
         ...
 
 
-class HttpAnswer:
-    """An answer whose head is here; it fits the gateway's `Answer`."""
+class Road(NamedTuple):
+    """The way to one address; `path` is what the first line of a message asks for. `networks` are those it was opened with."""
 
-    __slots__ = ("_response", "media", "status")
-
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
-        self._response = response
-        self.status = response.status
-        self.media = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    @property
-    def session(self) -> str:
-        return self._response.headers.get("Mcp-Session-Id", "")
-
-    @property
-    def allow(self) -> str:
-        return self._response.headers.get("Allow", "")
-
-    @property
-    def length(self) -> int | None:
-        return self._response.content_length
-
-    async def read(self) -> bytes:
-        """Return the whole body. Raises `OutcomeLost` when it breaks off, or is larger than `LARGEST_BODY`."""
-        body = bytearray()
-        async for chunk in self.chunks():
-            body += chunk
-            if len(body) > LARGEST_BODY:
-                raise OutcomeLost("the server's answer is too large to be read")
-        return bytes(body)
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        try:
-            async for chunk in self._response.content.iter_any():
-                yield chunk
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(error) from None
-
-    async def events(self) -> AsyncIterator[Event]:
-        cutter = Cutter()
-        async for chunk in self.chunks():
-            for event in cutter.feed(chunk):
-                yield event
-
-    def close(self) -> None:
-        """Give up what has not been read; a connection whose answer is whole went back to the pool before."""
-        self._response.close()
+    origin: Origin
+    host: str
+    path: str
+    networks: tuple[str, ...]
 
 
 class HttpServers:
@@ -126,12 +85,14 @@ class HttpServers:
         self._credentials = credentials
         self._pooled = pooled
         self._for_enrolled = for_enrolled
-        self._within = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=silence)
-        self._patient = aiohttp.ClientTimeout(total=None, sock_connect=connect_within, sock_read=None)
-        self._session: aiohttp.ClientSession | None = None
-        self._enrolled: aiohttp.ClientSession | None = None
-        self._urls: dict[tuple[str, bool], tuple[tuple[str, ...], URL]] = {}
+        self._within = connect_within
+        self._silence = silence
         self._reach = Reach()
+        self._pool = Pool(self._reach, within=connect_within, kept=pooled)
+        # Servers that were enrolled have connections of their own: no private address is open to them but those of
+        # `for_enrolled`, whatever their address says.
+        self._enrolled = Pool(Reach(always=for_enrolled), within=connect_within, kept=pooled)
+        self._roads: dict[tuple[str, bool], Road] = {}
 
     async def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
@@ -142,88 +103,79 @@ class HttpServers:
         """
         target = self._targets(server)
         if not target.asks:
-            response = await self._sent(server, verb, target, {**target.headers, **headers, **_OURS}, body, patient)
+            answer = await self._sent(server, verb, target, {**target.headers, **headers}, body, patient)
         else:
-            response = await self._introduced(server, verb, target, headers, body, patient)
-        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            response.close()
+            answer = await self._introduced(server, verb, target, headers, body, patient)
+        if answer.encoded:
+            answer.close()
             raise OutcomeLost(f"the server {server} answered in an encoding that it was not asked for")
-        return HttpAnswer(response)
+        return answer
 
     async def close(self) -> None:
-        for session in (self._session, self._enrolled):
-            if session is not None:
-                await session.close()
-        self._session = self._enrolled = None
+        await self._pool.close()
+        await self._enrolled.close()
 
     async def _introduced(
         self, server: str, verb: str, target: Target, headers: Mapping[str, str], body: bytes, patient: bool
-    ) -> aiohttp.ClientResponse:
+    ) -> HttpAnswer:
         """Send with credentials that were asked for, and once more if they have grown old: a 401 says that nothing ran."""
         if self._credentials is None:
             raise UpstreamUntouched(f"the broker's credentials for {server} can't be asked for here")
         used = await self._credentials.of(server, target)
-        response = await self._sent(server, verb, target, {**used, **headers, **_OURS}, body, patient)
-        if response.status != 401:
-            return response
-        response.close()
+        answer = await self._sent(server, verb, target, {**used, **headers}, body, patient)
+        if answer.status != 401:
+            return answer
+        answer.close()
         fresh = await self._credentials.anew(server, target, used)
         if fresh is None:
             raise UpstreamUntouched("the server does not accept the broker's credentials")
-        return await self._sent(server, verb, target, {**fresh, **headers, **_OURS}, body, patient)
+        return await self._sent(server, verb, target, {**fresh, **headers}, body, patient)
 
     async def _sent(
         self, server: str, verb: str, target: Target, headers: Mapping[str, str], body: bytes, patient: bool
-    ) -> aiohttp.ClientResponse:
+    ) -> HttpAnswer:
         try:
-            return await self._open(target.enrolled).request(
-                verb,
-                self._url(target),
-                data=body or None,
-                headers=headers,
-                allow_redirects=False,
-                timeout=self._patient if patient else self._within,
-            )
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise UpstreamUntouched(f"the server {server} can't be reached ({refused(error) or type(error).__name__})") from None
-        except (aiohttp.InvalidURL, ValueError) as error:
+            road = self._road(target)
+            message = message_of(verb, road, headers, body, kept=self._pooled)
+        except ValueError as error:
             raise UpstreamUntouched(f"the message can't be sent to {server} ({type(error).__name__})") from None
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _broken(error) from None
+        pool = self._enrolled if target.enrolled else self._pool
+        # What opens a stream or ends a session takes a fresh connection: it is rare, and an idle one might just be closing.
+        wire = pool.idle(road.origin) if verb == "POST" else None
+        if wire is None:
+            try:
+                wire = await pool.fresh(road.origin)
+            except (OSError, TimeoutError) as error:
+                why = refused(error) or type(error).__name__
+                raise UpstreamUntouched(f"the server {server} can't be reached ({why})") from None
+        return await wire.ask(message, None if patient else self._silence)
 
-    def _open(self, enrolled: bool) -> aiohttp.ClientSession:
-        """The client, made at first use: it belongs to the loop that runs then.
-
-        Servers that were enrolled have one of their own: no private address is open to it but those of `for_enrolled`, whatever
-        their address says, and no connection of the others.
-        """
-        if enrolled:
-            if self._enrolled is None:
-                self._enrolled = self._client(Reach(always=self._for_enrolled))
-            return self._enrolled
-        if self._session is None:
-            self._session = self._client(self._reach)
-        return self._session
-
-    def _client(self, reach: Reach) -> aiohttp.ClientSession:
-        kept: dict[str, Any] = {"keepalive_timeout": _IDLE} if self._pooled else {"force_close": True}
-        return aiohttp.ClientSession(
-            connector=Connector(reach, limit=0, **kept),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
-
-    def _url(self, target: Target) -> URL:
-        known = self._urls.get((target.url, target.enrolled))
-        if known is None or known[0] != target.networks:
+    def _road(self, target: Target) -> Road:
+        known = self._roads.get((target.url, target.enrolled))
+        if known is None or known.networks != target.networks:
             if not target.enrolled:
                 self._reach.open(target.url, target.networks)
-            known = self._urls[target.url, target.enrolled] = (target.networks, URL(target.url, encoded=True))
-        return known[1]
+            known = self._roads[target.url, target.enrolled] = road_to(target.url, target.networks)
+        return known
 
 
-def _broken(error: Exception) -> OutcomeLost:
-    if isinstance(error, TimeoutError):
-        return OutcomeLost("the server was silent for too long")
-    return OutcomeLost(f"the connection to the server broke ({type(error).__name__})")
+def road_to(address: str, networks: tuple[str, ...] = ()) -> Road:
+    """Return the way to an address. Raises `ValueError` for what is none over HTTP."""
+    url = URL(address, encoded=True)
+    if url.scheme not in ("http", "https") or not url.raw_host or not url.port:
+        raise ValueError("this is no address over HTTP")
+    origin = Origin(url.scheme == "https", url.raw_host, url.port)
+    return Road(origin, url.host_port_subcomponent or "", url.raw_path_qs, networks)
+
+
+def message_of(verb: str, road: Road, headers: Mapping[str, str], body: bytes, *, kept: bool) -> bytes:
+    """Return a whole message. Raises `ValueError` for headers that would be more than one, or would frame it otherwise."""
+    if not _FRAMING.isdisjoint(headers):
+        raise ValueError("these headers are the broker's to make")
+    told = {"host": road.host, **headers, **(_OURS if kept else _ONCE)}
+    if body or verb != "GET" or "content-length" in headers:
+        told["content-length"] = str(len(body))
+    lines = "\r\n".join([f"{name}: {value}" for name, value in told.items()])
+    if lines.count("\n") != len(told) - 1 or lines.count("\r") != len(told) - 1 or "\0" in lines:
+        raise ValueError("a header holds the end of a line")
+    return f"{verb} {road.path} HTTP/1.1\r\n{lines}\r\n\r\n".encode() + body

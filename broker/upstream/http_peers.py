@@ -19,7 +19,8 @@ from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream import eras
 from broker.upstream.acting import BROKER, acting
 from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode
-from broker.upstream.http import HttpAnswer, Target, Targets
+from broker.upstream.http import Target, Targets
+from broker.upstream.incoming import HttpAnswer
 from broker.upstream.reading import decoded, read_answer
 from broker.upstream.words import (
     LATEST_HANDSHAKE_VERSION,

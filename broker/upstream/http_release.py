@@ -15,7 +15,8 @@ from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
 from broker.domain.rounds import asked_back
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
-from broker.upstream.http import HttpAnswer, HttpServers, Targets
+from broker.upstream.http import HttpServers, Targets
+from broker.upstream.incoming import HttpAnswer
 from broker.upstream.words import header_value, parameter_headers
 
 MODERN = "2026-07-28"

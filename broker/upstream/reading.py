@@ -8,7 +8,7 @@ import msgspec
 
 from broker.errors import OutcomeLost, UpstreamUntouched
 from broker.upstream.flights import Message, Sink
-from broker.upstream.http import HttpAnswer
+from broker.upstream.incoming import HttpAnswer
 
 
 async def read_answer(answer: HttpAnswer, server: str, number: Any, sink: Sink) -> Message | None:

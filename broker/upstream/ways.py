@@ -13,7 +13,7 @@ from broker.errors import UnknownServer
 from broker.upstream.acting import speaking_for
 from broker.upstream.answers import Stream, Whole
 from broker.upstream.bridge import HttpBridge
-from broker.upstream.http import HttpAnswer
+from broker.upstream.incoming import HttpAnswer
 from broker.upstream.stdio import StdioForwarder
 
 

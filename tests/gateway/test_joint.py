@@ -36,7 +36,7 @@ async def test_a_list_holds_every_servers_tools_under_joint_names_and_says_who_i
         ("one__echo", "never"), ("one__park_me", "always"), ("two__echo", "never"), ("two__park_me", "always"),
         ("approval_wait", None),
     ]  # fmt: skip
-    away = {"gone": "the server gone can't be reached (ClientConnectorError)"}
+    away = {"gone": "the server gone can't be reached (ConnectionRefusedError)"}
     assert result == {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": {META + "unavailable": away}}
 
 

@@ -15,7 +15,7 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan
 from broker.domain.requests import ApprovalRequest, Origin, RequestId, RequestState
 from broker.errors import BrokerError, OutcomeLost, UpstreamUntouched
-from broker.upstream import http, http_release
+from broker.upstream import http_release, incoming
 from broker.upstream.http import HttpServers, Target
 from broker.upstream.http_release import LARGEST_RESULT, HttpReleases
 from tests.fakes.scripted import Reply, Seen, Upstream, answer, said
@@ -258,7 +258,7 @@ async def test_a_result_that_is_too_large_to_keep_is_said_to_have_run(
 async def test_an_answer_that_never_ends_is_not_read_to_its_end(
     releases: Releases, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "LARGEST_BODY", 100_000)
+    monkeypatch.setattr(incoming, "LARGEST_BODY", 100_000)
 
     async def flood(seen: Seen, reply: Reply) -> None:
         await reply.stream("application/json")
