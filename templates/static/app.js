@@ -63,7 +63,26 @@
 
   const presets = () => { for (const element of document.querySelectorAll(".presets[hidden]")) element.hidden = false; };
 
-  const settle = () => { times(); mark(); count(); presets(); };
+  // What is typed and not sent, by request and field: a request may be decided, and opened again, while somebody writes.
+  const drafts = new Map();
+  const draft = (name) => `${open()} ${name}`;
+  const keep = () => {
+    for (const area of document.querySelectorAll("#detail textarea")) {
+      const typed = drafts.get(draft(area.name));
+      if (!typed || area.value) continue;
+      area.value = typed;
+      area.closest("details")?.setAttribute("open", "");
+    }
+    const unsent = document.querySelector("[data-unsent]"), typed = drafts.get(draft("reason"));
+    if (!unsent || !typed) return;
+    unsent.querySelector("q").textContent = typed;
+    unsent.hidden = false;
+  };
+  document.addEventListener("input", (event) => {
+    if (event.target.matches("#detail textarea")) drafts.set(draft(event.target.name), event.target.value);
+  });
+
+  const settle = () => { times(); mark(); count(); presets(); keep(); };
 
   const step = (by) => {
     const all = rows();
@@ -105,6 +124,7 @@
     if (preset) {
       const text = preset.closest("form").querySelector("textarea");
       text.value = text.value ? `${text.value.trimEnd()} ${preset.dataset.preset}` : preset.dataset.preset;
+      text.dispatchEvent(new Event("input", { bubbles: true }));
       text.focus();
     }
     const menu = document.querySelector(".menu[open]");
@@ -115,6 +135,7 @@
   document.addEventListener("htmx:before:request", (event) => {
     // what the page asks by itself (who is looking, what moved) neither moves the focus nor forgets that somebody acted
     if (event.detail?.ctx?.request?.method !== "POST") return;
+    for (const area of event.target.querySelectorAll?.("textarea") ?? []) drafts.delete(draft(area.name));
     if (event.target.closest?.(".comment")) said = true;
     else acted = true;
   });

@@ -19,7 +19,7 @@ from broker.channels.web.views import STATES
 from broker.channels.web.visitors import AnyRequest, origin_of, posted
 from broker.domain.events import Noted
 from broker.domain.requests import ApprovalRequest, RequestState
-from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, WrongMove
+from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, Outdated, WrongMove
 
 
 @get("/r/{request_id:str}", include_in_schema=False)
@@ -46,7 +46,9 @@ async def review(request: AnyRequest, request_id: FromPath[str]) -> Response[str
 
 
 async def _given(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> Given:
-    """Read the form; where a passkey was used, check what it signed."""
+    """Read the form; where a passkey was used, check what it signed. Raises `Outdated` for a form that an older policy made."""
+    if form.get("policy", found.policy) != found.policy:
+        raise Outdated("the policy asks for something else since you opened this page: look again", request=found.id)
     given = Given(form.get("verdict", ""), form.get("digest", ""), form.get("reason", ""), form.get("typed", ""))
     if not form.get("answer"):
         return given
@@ -140,7 +142,7 @@ def _status(error: BrokerError) -> int:
     match error:
         case Refusal():
             return 422
-        case AlreadyResolved() | AlreadyReviewed() | WrongMove():
+        case AlreadyResolved() | AlreadyReviewed() | WrongMove() | Outdated():
             return 409
         case NotPermitted():
             return 403
