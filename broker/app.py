@@ -262,7 +262,7 @@ async def _web(
         sessions=identity.sessions, links=identity.links, tokens=identity.people, passkeys=identity.passkeys,
         oidc=identity.oidc, proxy=identity.proxy, devices=devices, timeline=store.audit.about, audit=store.audit,
         presence=store.presence, offers=out.tools, accepted=out.pins, vitals=Vitals(store, ground.agreement),
-        usage=store.usage, feedback=feedback_of(store, out.servers.in_force),
+        usage=store.usage, feedback=feedback_of(store, out.servers.server, settings.feedback_every),
         registry=registry,
         history=settings.data.expanduser(),
         encrypted=(settings.encryption_keys or settings.encryption_key_file) is not None, note=store.audit.append,

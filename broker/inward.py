@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from broker.approvals.desk import Desk
-from broker.approvals.ports import Channel, PolicySource
+from broker.approvals.ports import Channel
 from broker.channels.slack.channel import Outside, SlackChannel, SlackConfig, slack_channel
 from broker.channels.slack.link_page import LinkPage
 from broker.channels.slack.linking import Account
@@ -16,7 +16,9 @@ from broker.domain.events import Noted
 from broker.domain.people import Group, People
 from broker.domain.reviews import Review
 from broker.errors import ConfigInvalid, PolicyInvalid
+from broker.feedback import feedback_of
 from broker.identity.sessions import Sessions
+from broker.joined import Joined
 from broker.serving import ASGIApp
 from broker.settings import Settings
 from broker.store.open import Store
@@ -45,7 +47,7 @@ class OutsideGroups:
 
 
 async def inward(
-    settings: Settings, policies: PolicySource, store: Store, desk: Desk, sessions: Sessions, broker: str, rooms: AsyncExitStack
+    settings: Settings, policies: Joined, store: Store, desk: Desk, sessions: Sessions, broker: str, rooms: AsyncExitStack
 ) -> Inward:  # fmt: skip
     """Open the channels that the settings turn on, and run them until `rooms` closes. Raises `ConfigInvalid`."""
     config = slack_config(settings)
@@ -67,7 +69,7 @@ async def inward(
     outside = Outside(
         desk=desk, requests=store.requests, kept=store.slack, leases=store.leases, codes=store.credentials,
         directory=directory, clock=store.clock, mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url,
-        broker=broker, support=support,
+        broker=broker, support=support, feedback=feedback_of(store, policies.server, settings.feedback_every),
     )  # fmt: skip
     slack = await rooms.enter_async_context(slack_channel(config, outside))
     page = LinkPage(slack.linking, sessions.find, _noted(store), cookie=CookieJar(settings.public_url).name)

@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     slack_conversation: str = Field("", description="conversation of requests whose rules name no channel, e.g. #approvals")
     slack_fallback: str = Field("", description="conversation of cards that reach no other")
     slack_by_email: bool = Field(False, description="know people in Slack by their e-mail address as well")
+    feedback_every: Duration = Field(
+        timedelta(days=1), description="how often one person is asked in Slack what a tool's result saved them; 0s is never"
+    )
     slack_url: str = Field("https://slack.com/api/", description="address of Slack's Web API; another one is for tests")
     slack_answers: str = Field("hooks.slack.com", description="host that answers to clicks go to; another one is for tests")
     review_groups: dict[Literal["security", "legal_privacy", "genai"], tuple[str, ...]] = Field(

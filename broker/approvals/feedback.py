@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -13,6 +13,9 @@ from broker.domain.requests import ApprovalRequest, RequestState
 from broker.errors import Malformed, UnknownRequest, WrongMove
 from broker.insights.feedback import MOST, Said
 from broker.insights.usage import month_of
+
+# A result that is older is not asked about any more: nobody would remember.
+FRESH = timedelta(days=1)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -32,6 +35,12 @@ class Answers(Protocol):
         """Return whether there is an answer with this mark, and which; None is one that says nothing."""
         ...
 
+    async def first(self, mark: str, lasts: timedelta) -> bool:
+        """Set a mark; False where it was there."""
+        ...
+
+    async def forget(self, mark: str) -> None: ...
+
     async def quiet(self, person: str) -> bool: ...
 
     async def hush(self, person: str, quiet: bool) -> None: ...
@@ -42,13 +51,16 @@ class Feedback:
 
     def __init__(
         self, answers: Answers, note: Callable[[Noted], Awaitable[None]], clock: Callable[[], datetime],
-        estimate: Callable[[str, str], float],
+        estimate: Callable[[str, str], float], every: timedelta = timedelta(days=1),
     ) -> None:  # fmt: skip
-        """`estimate` returns the minutes that a tool's owner says now, of a server and a tool."""
+        """`estimate` returns the minutes that a tool's owner says now, of a server and a tool. `every` is how often one person is
+        sent a question about one tool; zero is never.
+        """
         self._answers = answers
         self._note = note
         self._clock = clock
         self._estimate = estimate
+        self._every = every
 
     async def asks(self, request: ApprovalRequest, person: str) -> bool:
         """Is this person asked about this result at all?"""
@@ -58,6 +70,23 @@ class Feedback:
         """Return what a person said of a result, None where they said nothing yet."""
         there, said = await self._answers.of(*_place(request, person))
         return Answer(said.minutes if said is not None else None) if there else None
+
+    async def take_turn(self, request: ApprovalRequest, person: str) -> bool:
+        """May this person be sent the question now? If so, no broker sends them another about this tool before its time."""
+        if not self._every or not await self.asks(request, person) or await self.answer(request, person) is not None:
+            return False
+        if self._clock() - _ended(request) > FRESH:
+            return False
+        return await self._answers.first(self._turn(request, person), self._every + FRESH)
+
+    async def give_turn(self, request: ApprovalRequest, person: str) -> None:
+        """The question could not be sent: it may be tried again."""
+        await self._answers.forget(self._turn(request, person))
+
+    def _turn(self, request: ApprovalRequest, person: str) -> str:
+        """The mark of a person's turn: counted from the result's own time, so that a request has one turn however late it is."""
+        number = (_ended(request) - datetime.fromtimestamp(0, UTC)) // self._every
+        return f"feedback {number} {request.call.server} {request.call.tool} {person}"
 
     async def give(self, request: ApprovalRequest, person: str, minutes: int | None, channel: str) -> None:
         """Count what a person says, instead of what they said before; None skips the question.
@@ -98,4 +127,8 @@ def _concerns(request: ApprovalRequest, person: str) -> bool:
 
 def _place(request: ApprovalRequest, person: str) -> tuple[str, str]:
     """The month and the mark of an answer: both stay as they are, however often one answers."""
-    return month_of((request.ended_at or request.opened_at).date()), f"{request.id} {person}"
+    return month_of(_ended(request).date()), f"{request.id} {person}"
+
+
+def _ended(request: ApprovalRequest) -> datetime:
+    return request.ended_at or request.opened_at

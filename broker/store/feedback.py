@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 
 from broker.insights.feedback import Said
 from broker.store import keys
 from broker.store.connection import Commands
+from broker.store.once import Once
 from broker.store.scripts import load
 from broker.store.shelf import Shelf
 from broker.store.usage import KEPT, said_of
@@ -20,6 +23,7 @@ class FeedbackAnswers:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
         self._quiet = Shelf(commands, "feedback-quiet")
+        self._once = Once(commands)
 
     async def put(self, month: str, mark: str, said: Said | None) -> None:
         """Keep an answer instead of the one with the same mark; None says nothing, and is not counted."""
@@ -31,6 +35,14 @@ class FeedbackAnswers:
         """Return whether there is an answer with this mark, and which."""
         found: bytes | None = await self._commands.run("HGET", keys.feedback_given(month), mark)
         return found is not None, said_of(found) if found else None
+
+    async def first(self, mark: str, lasts: timedelta) -> bool:
+        """Set a mark; False where it was there."""
+        return await self._once.first(mark, lasts)
+
+    async def forget(self, mark: str) -> None:
+        """Let it be set again."""
+        await self._once.forget(mark)
 
     async def quiet(self, person: str) -> bool:
         """Does this person not want to be asked?"""

@@ -16,6 +16,7 @@ import msgspec
 import structlog
 
 from broker.approvals.desk import Desk
+from broker.approvals.feedback import Feedback
 from broker.approvals.ports import RequestStore
 from broker.channels.slack.api import ANSWERS, SLACK, SlackApi, slack_session
 from broker.channels.slack.arrivals import decode
@@ -29,6 +30,7 @@ from broker.channels.slack.linking import Linking
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.ports import Arrivals, Clock, Codes, Directory, Leases, Names, Posts, Wanted
 from broker.channels.slack.postman import Postman, Tempo
+from broker.channels.slack.results import Results
 from broker.channels.slack.socket import SocketDoor
 from broker.channels.slack.troubles import Trouble, Troubles
 from broker.channels.slack.work import CARD, Work
@@ -81,10 +83,13 @@ class SlackChannel:
 
     name = "slack"
 
-    def __init__(self, parts: SlackParts, work: Work, delivery: Delivery, linking: Linking, arrivals: Arrivals) -> None:
+    def __init__(
+        self, parts: SlackParts, work: Work, delivery: Delivery, linking: Linking, results: Results, arrivals: Arrivals
+    ) -> None:  # fmt: skip
         self._parts = parts
         self._work = work
         self._delivery = delivery
+        self._results = results
         self._arrivals = arrivals
         self._arrived = asyncio.Event()
         self.linking = linking
@@ -97,6 +102,7 @@ class SlackChannel:
         if opened and self._parts.fallback and request.state is RequestState.PENDING:
             late = request.opened_at + timedelta(seconds=self._parts.tempo.fallback_after)
             await self._parts.wanted.want(LATE + request.id, late)
+        await self._results.moved(request)
         self._delivery.wake()
 
     async def troubles(self) -> list[Trouble]:
@@ -147,6 +153,7 @@ class Outside:
 
     desk: Desk
     requests: RequestStore
+    feedback: Feedback
     kept: Kept
     leases: Leases
     codes: Codes
@@ -182,7 +189,8 @@ def _parts(config: SlackConfig, outside: Outside, session: aiohttp.ClientSession
     api = SlackApi(config.bot_token, session, url=config.url, answers=config.answers)
     kept = outside.kept
     return SlackParts(
-        desk=outside.desk, requests=outside.requests, posts=kept.posts, wanted=kept.wanted, viewers=kept.viewers, api=api,
+        desk=outside.desk, requests=outside.requests, feedback=outside.feedback,
+        posts=kept.posts, wanted=kept.wanted, viewers=kept.viewers, api=api,
         postman=Postman(api, config.tempo),
         identities=Identities(api, kept.links, outside.directory, by_email=config.by_email),
         troubles=Troubles(kept.troubles, outside.clock), clock=outside.clock, tempo=config.tempo, mask_key=outside.mask_key,
@@ -191,12 +199,12 @@ def _parts(config: SlackConfig, outside: Outside, session: aiohttp.ClientSession
 
 
 def _joined(parts: SlackParts, outside: Outside) -> tuple[SlackChannel, Delivery]:
-    digests, homes = Digests(parts), Homes(parts)
+    digests, homes, results = Digests(parts), Homes(parts), Results(parts)
     cards = Cards(parts, digests)
     linking = Linking(outside.codes, parts.identities, public_url=parts.public_url)
-    delivery = Delivery(parts, cards, digests, homes, outside.leases, broker=outside.broker)
-    work = Work(parts, cards, digests, homes, linking)
-    return SlackChannel(parts, work, delivery, linking, outside.kept.arrivals), delivery
+    delivery = Delivery(parts, cards, digests, homes, results, outside.leases, broker=outside.broker)
+    work = Work(parts, cards, digests, homes, linking, results)
+    return SlackChannel(parts, work, delivery, linking, results, outside.kept.arrivals), delivery
 
 
 def _door(

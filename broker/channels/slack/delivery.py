@@ -20,6 +20,8 @@ from broker.channels.slack.homes import SUBJECT as HOME
 from broker.channels.slack.homes import Homes
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.ports import Leases
+from broker.channels.slack.results import SUBJECT as RESULT
+from broker.channels.slack.results import Results
 from broker.channels.slack.troubles import TOKEN
 from broker.channels.slack.work import CARD
 from broker.domain.requests import RequestId
@@ -35,11 +37,14 @@ TRIES = 6
 
 
 class Delivery:
-    def __init__(self, parts: SlackParts, cards: Cards, digests: Digests, homes: Homes, leases: Leases, *, broker: str) -> None:
+    def __init__(
+        self, parts: SlackParts, cards: Cards, digests: Digests, homes: Homes, results: Results, leases: Leases, *, broker: str
+    ) -> None:  # fmt: skip
         self._parts = parts
         self._cards = cards
         self._digests = digests
         self._homes = homes
+        self._results = results
         self._leases = leases
         self._broker = broker
         self._woken = asyncio.Event()
@@ -140,6 +145,8 @@ class Delivery:
             return await self._digests.bring(subject.removeprefix(DIGEST))
         elif subject.startswith(HOME):
             await self._homes.bring(subject.removeprefix(HOME))
+        elif subject.startswith(RESULT):
+            await self._results.bring(RequestId(subject.removeprefix(RESULT)))
         return None
 
     def _rest(self, why: str) -> datetime:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from broker.approvals.desk import Desk
+from broker.approvals.feedback import Feedback
 from broker.approvals.ports import RequestStore
 from broker.channels.slack.api import SlackApi
 from broker.channels.slack.face import Face
@@ -21,6 +22,7 @@ class SlackParts:
 
     desk: Desk
     requests: RequestStore
+    feedback: Feedback
     posts: Posts
     wanted: Wanted
     viewers: Names

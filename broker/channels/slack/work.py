@@ -18,12 +18,14 @@ from broker.channels.slack.linking import Linking
 from broker.channels.slack.modals import REJECTION, details, rejection
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.places import Post
+from broker.channels.slack.results import ACTION as RESULT
+from broker.channels.slack.results import Results
 from broker.channels.slack.status import needed_words
 from broker.domain.people import Reviewer
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.domain.reviews import Verdict
-from broker.errors import ChannelError, NotPermitted, RequestError
+from broker.errors import ChannelError, Malformed, NotPermitted, RequestError
 
 CARD = "card:"
 HELP = "`/approvals` lists what waits for you, `/approvals show ID` shows one request, `/approvals link` connects your account."
@@ -34,12 +36,15 @@ ELSEWHERE = "This one can't be approved here. Open its page."
 class Work:
     """Handles one arrival at a time, any number beside each other. Doing one twice does no harm."""
 
-    def __init__(self, parts: SlackParts, cards: Cards, digests: Digests, homes: Homes, linking: Linking) -> None:
+    def __init__(
+        self, parts: SlackParts, cards: Cards, digests: Digests, homes: Homes, linking: Linking, results: Results
+    ) -> None:  # fmt: skip
         self._parts = parts
         self._cards = cards
         self._digests = digests
         self._homes = homes
         self._linking = linking
+        self._results = results
 
     async def handle(self, arrival: Arrival) -> None:
         """Raises `StoreUnavailable`: then it has to be handled again."""
@@ -60,6 +65,8 @@ class Work:
     # -- clicks -------------------------------------------------------------------------------------------
 
     async def _press(self, press: Press) -> None:
+        if press.action.startswith(RESULT):
+            return await self._answered(press)
         carried = pressed(press.value)
         if carried is None or press.action not in (APPROVE, REJECT, DETAILS):
             return None
@@ -73,6 +80,16 @@ class Work:
         except (RequestError, NotPermitted) as error:
             await self._look_again(carried.request)
             await self._tell(press, _sentence(error.message))
+
+    async def _answered(self, press: Press) -> None:
+        """Somebody says what a result saved them."""
+        known = await self._parts.identities.who(press.team, press.user)
+        if isinstance(known, Stranger):
+            return await self._tell(press, known.why)
+        try:
+            return await self._tell(press, await self._results.pressed(press, known.person))
+        except (RequestError, Malformed) as error:
+            return await self._tell(press, _sentence(error.message))
 
     async def _pressed(self, press: Press, carried: Pressed, known: Known, request: ApprovalRequest) -> None:
         face = await self._parts.face()

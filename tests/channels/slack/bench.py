@@ -18,6 +18,7 @@ import msgspec
 
 from broker.approvals.courier import Courier
 from broker.approvals.desk import Desk
+from broker.approvals.feedback import Feedback
 from broker.approvals.fitness import Fitness
 from broker.approvals.janitor import Janitor
 from broker.approvals.releaser import Releaser
@@ -95,6 +96,7 @@ class Bench:
         window = timedelta(minutes=10)
         requests, changes = self.store.requests, self.store.changes
         self.desk = Desk(requests, changes, self.policies, new_id=keys.new_id, release_window=window)
+        self.asks_about_results(timedelta())
         self.groups = OutsideGroups()
         fitness = Fitness(
             requests, self.policies, self.tools, self.store.counters, clock=self.store.clock, still_in=self.groups.still_in
@@ -104,11 +106,16 @@ class Bench:
         )
         self.janitor = Janitor(requests, keep=timedelta(days=1), clock=self.store.clock)
 
+    def asks_about_results(self, every: timedelta) -> None:
+        """Ask people in Slack what results saved them, as often as the operator says; zero is never."""
+        store = self.store
+        self.feedback = Feedback(store.feedback, store.audit.append, store.clock, lambda server, tool: 6.0, every)
+
     @asynccontextmanager
     async def running(self, *, serve: bool = True, release: bool = True) -> AsyncIterator[Bench]:
         """Run the channel and what it hangs on; `serve`: over HTTP as well, `release`: what is approved runs by itself."""
         outside = Outside(
-            desk=self.desk, requests=self.store.requests, kept=self.store.slack, leases=self.store.leases,
+            desk=self.desk, requests=self.store.requests, feedback=self.feedback, kept=self.store.slack, leases=self.store.leases,
             codes=self.store.credentials, directory=lambda: self.policies.current.people, clock=self.store.clock,
             mask_key=KEY, public_url="https://approvals.example.com", broker=self.broker,
         )  # fmt: skip

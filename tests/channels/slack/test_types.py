@@ -14,6 +14,7 @@ from broker.channels.slack.card import bare_parts, card, outcome
 from broker.channels.slack.face import Pressed
 from broker.channels.slack.home import digest, home, listing, unknown_home
 from broker.channels.slack.modals import details, notice, rejection
+from broker.channels.slack.results import question
 from broker.channels.slack.thread import replies
 from tests.channels.slack.samples import FACE, NOON, states
 from tests.node.install import Node, install
@@ -50,6 +51,7 @@ def test_every_card_and_modal_has_slacks_own_types(node: Node, tmp_path: Path) -
     for request in states().values():
         values = Pressed(request.id, request.digest, "v")
         messages += [card(request, FACE).parts, bare_parts(request, FACE), outcome(request, FACE).parts, listing([request], FACE)]
+        messages.append(question(request, FACE))
         messages += [reply.parts for reply in replies(request, FACE, request.expires_at - A_MINUTE, NOON)]
         views += [details(request, FACE), rejection(request, FACE, values), home([request], FACE)]
     messages.append(digest(list(states().values()) * 3, FACE).parts)
