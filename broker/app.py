@@ -112,7 +112,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
-        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.usage.failed, ground.metrics.listed)
+        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.metrics.listed)
         ground.usage.serving(out.servers.in_force)
         await rooms.enter_async_context(ground.usage.running(ground.store.usage))
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
@@ -164,7 +164,7 @@ async def _ground(settings: Settings, address: str, rooms: AsyncExitStack) -> _G
     metrics, spans = Metrics(), tracing()
     if spans is not None:
         rooms.push_async_callback(asyncio.to_thread, spans.close)
-    usage = UsageBook(now)
+    usage = UsageBook()
     observe = all_of(metrics.observe, journey, usage.observe, spans.observe if spans else None)
     store = await rooms.enter_async_context(store_of(settings, broker, observe))
     versions = Versions(settings.data.expanduser() / "policies")

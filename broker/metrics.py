@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from broker.domain.events import CallDecided, Confirmed, Event, RequestEvent, Reviewed
+from broker.domain.events import CallDecided, CallEnded, Confirmed, Event, RequestEvent, Reviewed
 from broker.domain.requests import ApprovalRequest, RequestState
 
 _TIMES = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
@@ -19,6 +19,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         self._calls = self._counter("calls", "tool calls by what the policy said", "server", "effect")
+        self._failures = self._counter("call_failures", "allowed calls that were not answered with a result", "server", "outcome")
         self._of_calls: dict[tuple[str, str], Counter] = {}
         self._rule_errors = self._counter("rule_errors", "conditions that could not be judged, which tightens", "rule")
         self._moves = self._counter("requests", "moves of approval requests by the state they lead to", "state")
@@ -48,6 +49,8 @@ class Metrics:
                 self._call(event.server, event.effect).inc()
                 for rule in event.errors:
                     self._rule_errors.labels(rule).inc()
+            case CallEnded():
+                self._failures.labels(event.server, event.outcome).inc()
             case Reviewed():
                 self._reviews.labels(event.verdict, event.channel).inc()
                 self._moves.labels(event.state).inc()

@@ -11,7 +11,7 @@ import anyio
 
 from broker.chores import Chore, repeating
 from broker.domain.calls import Caller
-from broker.domain.events import CallDecided, Event, Finished
+from broker.domain.events import CallDecided, CallEnded, Event, Finished
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.servers import Server
 from broker.insights.usage import Count, Spot
@@ -24,9 +24,8 @@ EVERY = 2.0
 class UsageBook:
     """Counts calls that were let through or released."""
 
-    def __init__(self, clock: Callable[[], datetime]) -> None:
+    def __init__(self) -> None:
         self._server: Callable[[str], Server | None] = lambda name: None
-        self._clock = clock
         self._counts: dict[Spot, Count] = {}
         self._people: dict[date, set[tuple[str, str]]] = defaultdict(set)
 
@@ -39,13 +38,11 @@ class UsageBook:
         if isinstance(event, CallDecided):
             if event.effect == "allow":
                 self._add(event.at, event.caller, event.server, event.tool, Count(succeeded=1))
+        elif isinstance(event, CallEnded):  # it was counted as one that succeeds
+            self._add(event.at, event.caller, event.server, event.tool, Count(-1, 1))
         elif isinstance(event, Finished) and request is not None:
             ran = request.state is RequestState.COMPLETED
             self._add(event.at, request.call.caller, request.call.server, request.call.tool, Count(int(ran), int(not ran)))
-
-    def failed(self, caller: Caller, server: str, tool: str) -> None:
-        """A call that was let through, and counted as one that succeeds, did not."""
-        self._add(self._clock(), caller, server, tool, Count(-1, 1))
 
     def _add(self, at: datetime, caller: Caller, server: str, tool: str, count: Count) -> None:
         entry = self._server(server)

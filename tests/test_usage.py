@@ -35,7 +35,7 @@ def allowed(at: datetime, caller: Caller, server: str, tool: str = "ask") -> Cal
 
 
 async def test_the_month_of_a_large_company_is_what_a_recount_by_hand_gives(store: Store) -> None:
-    chosen, book = random.Random(5), UsageBook(lambda: MONTH)
+    chosen, book = random.Random(5), UsageBook()
     book.serving(FLEET.get)
     users = itertools.chain(range(PEOPLE), iter(lambda: chosen.randrange(PEOPLE), None))
     made = [(chosen.choice(tuple(FLEET)), f"user-{next(users)}@example.com", chosen.randrange(31 * 86_400)) for _ in range(CALLS)]
@@ -54,7 +54,7 @@ async def test_the_month_of_a_large_company_is_what_a_recount_by_hand_gives(stor
 
 
 async def test_services_are_no_people_and_the_month_ends_at_midnight(store: Store) -> None:
-    book = UsageBook(lambda: MONTH)
+    book = UsageBook()
     last = datetime(2026, 10, 31, 23, 59, 59, tzinfo=UTC)
     for at, caller in (
         (last, Caller(user="ann")),
@@ -70,7 +70,7 @@ async def test_services_are_no_people_and_the_month_ends_at_midnight(store: Stor
 
 
 async def test_minutes_are_those_in_force_at_the_time_of_the_call(store: Store) -> None:
-    fleet, book = dict(FLEET), UsageBook(lambda: MONTH)
+    fleet, book = dict(FLEET), UsageBook()
     book.serving(fleet.get)
     book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
     fleet["presto"] = Server(name="presto", tools={"ask": ToolFacts(minutes_saved=100)})
@@ -81,7 +81,7 @@ async def test_minutes_are_those_in_force_at_the_time_of_the_call(store: Store) 
 
 async def test_what_two_brokers_counted_is_added_up(store: Store) -> None:
     for _ in range(2):
-        book = UsageBook(lambda: MONTH)
+        book = UsageBook()
         book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
         await book.flush(store.usage)
     found = await store.usage.month("2026-10")
@@ -93,7 +93,7 @@ async def test_what_could_not_be_written_is_written_later(store: Store) -> None:
         async def add(self, counts: object, people: object) -> None:
             raise StoreUnavailable("away")
 
-    book = UsageBook(lambda: MONTH)
+    book = UsageBook()
     book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
     with pytest.raises(StoreUnavailable):
         await book.flush(Away())
@@ -137,7 +137,7 @@ async def test_the_last_30_days_of_a_server_are_what_a_recount_by_hand_gives(sto
         for _ in range(200)
     ]
     for half in (made[:100], made[100:]):
-        book = UsageBook(lambda: today)
+        book = UsageBook()
         book.serving(FLEET.get)
         for server, user, at in half:
             book.observe(allowed(at, Caller(user=user), server), None)
@@ -154,7 +154,7 @@ async def test_the_last_30_days_of_a_server_are_what_a_recount_by_hand_gives(sto
 
 async def test_what_is_kept_of_people_of_the_last_30_days_is_one_line_each(store: Store) -> None:
     for day in range(90):
-        book = UsageBook(lambda: MONTH)
+        book = UsageBook()
         for user in ("ann", "bo") if day < 65 else ("ann", "cy"):
             book.observe(allowed(MONTH + timedelta(days=day, seconds=1), Caller(user=user), "presto"), None)
         await book.flush(store.usage)

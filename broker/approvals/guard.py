@@ -18,7 +18,7 @@ from broker.approvals.tally import ALLOWED, ASKED, NOTHING, Tally
 from broker.approvals.writing import Writing
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
-from broker.domain.events import CallDecided
+from broker.domain.events import CallDecided, CallEnded
 from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import ApprovalRequest, Origin
 from broker.domain.rounds import ANSWERS, STATE
@@ -45,10 +45,14 @@ Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
 
 
 class Admitted(msgspec.Struct, frozen=True):
-    """The call may pass. Await `recorded()` before the first byte of the answer leaves: its audit event is durable then."""
+    """The call may pass. Await `recorded()` before the first byte of the answer leaves: its audit event is durable then.
+
+    Tell `failed` when it was not answered with a result: `failed`, or the code of what went wrong.
+    """
 
     digest: str
     recorded: Callable[[], Awaitable[None]]
+    failed: Callable[[str], object]
 
 
 class Guard:
@@ -157,7 +161,17 @@ class Guard:
 
     def _admitted(self, call: ToolCall, decision: Allow, seen: SeenTool, origin: Origin) -> Admitted:
         event = self._decided(call, decision, seen, origin)
-        return Admitted(event.digest, Writing(self._audit, event).durable)
+        return Admitted(event.digest, Writing(self._audit, event).durable, lambda outcome: self._ended(event, outcome))
+
+    def _ended(self, event: CallDecided, outcome: str) -> Writing:
+        """Write down, for whoever reads the audit, that an allowed call came to nothing. Nobody waits for it."""
+        return Writing(
+            self._audit,
+            CallEnded(
+                at=self._clock(), broker=self._broker, trace=event.trace, caller=event.caller, server=event.server,
+                tool=event.tool, digest=event.digest, outcome=outcome,
+            ),
+        )  # fmt: skip
 
     async def _refused(self, call: ToolCall, decision: Deny, origin: Origin, seen: SeenTool = _UNSEEN) -> Refused:
         await Writing(self._audit, self._decided(call, decision, seen, origin)).durable()

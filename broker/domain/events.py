@@ -39,7 +39,10 @@ class CallDecided(EventBase, frozen=True, tag="call.decided"):
 
 
 class CallEnded(EventBase, frozen=True, tag="call.ended"):
-    """An allowed call was answered by its upstream, or was not."""
+    """An allowed call was not answered with a result: `outcome` is `failed`, or the code of what went wrong.
+
+    Those that were leave their decision alone.
+    """
 
     caller: Caller
     server: str

@@ -40,7 +40,6 @@ from broker.gateway.ports import (
     Barred,
     Catalogue,
     Challenge,
-    Failed,
     Forwarder,
     Judge,
     Lines,
@@ -51,7 +50,6 @@ from broker.gateway.ports import (
     Waiting,
     admit_all,
     bare_challenge,
-    nobody_hears,
     nobody_measures,
     nothing_noted,
 )
@@ -77,8 +75,7 @@ class Gateway:
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
     `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
-    `failed` hears of calls that were let through and not answered with a result, `sized` of lists of tools as they are shown;
-    `note` writes an audit event.
+    `sized` hears of lists of tools as they are shown, `note` writes an audit event.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
@@ -87,7 +84,7 @@ class Gateway:
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
         challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
-        failed: Failed = nobody_hears, sized: Sized = nobody_measures, note: Note = nothing_noted,
+        sized: Sized = nobody_measures, note: Note = nothing_noted,
     ) -> None:  # fmt: skip
         self._sized = sized
         self._door = Doorway(authenticate, catalogue, barred, note, clock)
@@ -108,7 +105,7 @@ class Gateway:
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
-            confirming=self._confirming, rounds=rounds, failed=failed,
+            confirming=self._confirming, rounds=rounds,
         )  # fmt: skip
         self._joint = JointAddress(self._visited, names=names, door=self._door, desk=desk, seals=self._seals)
 

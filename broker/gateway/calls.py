@@ -21,7 +21,7 @@ from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import LONGEST_WAIT
 from broker.gateway.parameters import checked_parameters
 from broker.gateway.passing import Passing, as_event
-from broker.gateway.ports import Failed, Judge, Schemas
+from broker.gateway.ports import Judge, Schemas
 from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
 from broker.gateway.rounds import Rounds, is_back
 from broker.gateway.sessions import Place, Seals
@@ -45,7 +45,7 @@ class Calls:
 
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
-        hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming, rounds: Rounds, failed: Failed,
+        hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming, rounds: Rounds,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._passing = passing
@@ -59,7 +59,6 @@ class Calls:
         self._begun = begun
         self._confirming = confirming
         self._rounds = rounds
-        self._told_failure = failed
         self._waits: Counter[str] = Counter()
 
     async def answer(self, visit: Visit) -> Hold | None:
@@ -105,15 +104,16 @@ class Calls:
         return None
 
     async def _passed(self, visit: Visit, headers: dict[str, str], admitted: Admitted) -> None:
-        answered = False
+        answered, outcome = False, "failed"
         try:
             answered = await self._passing.post(visit, headers, recorded=admitted.recorded)
-        except BrokerError:
+        except BrokerError as error:
+            outcome = error.code
             await admitted.recorded()
             raise
         finally:
             if not answered:
-                self._told_failure(visit.caller, visit.server.name, visit.message.params["name"])
+                admitted.failed(outcome)
 
     # -- parked -------------------------------------------------------------------------------------------
 

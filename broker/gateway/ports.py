@@ -19,14 +19,6 @@ from broker.domain.requests import ApprovalRequest, Origin, RequestId
 from broker.domain.reviews import Confirmation
 from broker.domain.servers import Server
 
-Failed = Callable[[Caller, str, str], None]
-"""Hears of a call of a server's tool that was let through and not answered with a result."""
-
-
-def nobody_hears(caller: Caller, server: str, tool: str) -> None:
-    """Nobody wants to know which calls fail."""
-
-
 Sized = Callable[[str, int], None]
 """Hears how many bytes a page of a server's list of tools has, as a caller is shown it."""
 

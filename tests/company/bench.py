@@ -18,87 +18,22 @@ import anyio
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.types import Implementation
 
 from broker.app import Broker
+from broker.approvals.ports import Query
 from broker.domain.events import Event
+from broker.domain.requests import ApprovalRequest, RequestState
 from broker.identity.people import Scope
 from broker.running import Running, running
 from broker.settings import Settings, TokenIssuer
-from tests.company.toys import FLEET, Toy, streaming
+from tests.company.files import ANN, GROUPS, PROXY, RULES, SAM, SLOTS, SVC, people, servers
+from tests.company.toys import Toy, fleet, streaming
 from tests.fakes.provider import Provider
 from tests.fakes.slack_front import SlackFront
 from tests.fakes.wired import free_port
 from tests.gateway.wire import call, modern, post
 from tests.journeys.people import Person
-
-ANN, FIN, EVE, SAM, OLGA = (f"{name}@example.com" for name in ("ann", "fin", "eve", "sam", "olga"))
-GROUPS = {ANN: ("ads-eng",), FIN: ("finance",), EVE: (), SAM: ("approvers",), OLGA: ("data-platform",)}
-SVC = "spiffe://example.com/nightly-report"
-SURFACES, AIRFLOW = ("webapp", "support-bot"), "C0AIRFLOW"
-SLOTS = ("security", "legal_privacy", "genai")
-PROXY = "127.0.0.2"
-
-RULES = """
-defaults: {unmatched: deny, unknown_tool: deny, approval: {all_of: [{group: approvers}], timeout: 15m}}
-rules:
-  - {id: presto-open, match: {server: presto, tool: [list_tables, status]}, effect: allow}
-  - {id: presto-query, match: {server: presto, tool: run_query, groups_any: [ads-eng, finance]}, effect: allow}
-  - id: presto-expensive
-    title: "Query of {args.estimated_gb} GB"
-    match: {server: presto, tool: run_query}
-    when: args.?estimated_gb.orValue(0) > 100
-    effect: require_approval
-    approval: {all_of: [{group: approvers}], timeout: 15m}
-  - {id: revenue-of-ads, match: {server: presto, tool: get_revenue_metrics, groups_any: [ads-eng]}, effect: allow}
-  - id: overwriting
-    title: "Overwrite {args.table}"
-    severity: high
-    match: {server: presto, tool: overwrite_table}
-    effect: require_approval
-    approval: {all_of: [{group: approvers}], timeout: 15m, show: [args.table, args.rows], channels: ["slack:#approvals"]}
-  - {id: spark-in-its-channel, match: {server: spark, surfaces: [support-bot], conversations: [C0AIRFLOW]}, effect: allow}
-  - id: spark-status-asks
-    title: "Spark's status"
-    match: {server: spark, tool: status, surfaces: [support-bot]}
-    effect: require_approval
-    approval: {all_of: [{group: approvers}], timeout: 15m}
-  - {id: knowledge-open, match: {server: [knowledge, "exp-*", "team-*"]}, effect: allow}
-  - {id: webapp-no-experiments, guardrail: true, match: {server: "exp-*", surfaces: [webapp]}, effect: deny}
-"""
-
-
-def people(slack: Mapping[str, str]) -> str:
-    """`slack` are accounts by person."""
-    persons = {name: {"name": name.partition("@")[0].title()} for name in GROUPS}
-    for name, account in slack.items():
-        persons[name]["slack_id"] = account
-    groups = {group: [name] for name, known in GROUPS.items() for group in known}
-    groups["approvers"].append("kim@example.com")
-    return json.dumps({"people": persons, "groups": groups | {slot: [f"{slot}@example.com"] for slot in SLOTS}})
-
-
-def servers(toys: Mapping[str, Toy], secret: Path) -> dict[str, Any]:
-    """servers.yaml: what the company declares."""
-    reads, owner = {"read_only": True, "destructive": False}, {"team": "Data Platform", "contact": "slack:#data-help"}
-    return {
-        "presto": {
-            "url": toys["presto"].url, "owner": owner, "trust": "reviewed", "tell_caller": True,
-            "headers": {"Authorization": f"Bearer file:{secret}"},
-            "groups": {"ads-eng": ["*"], "finance": ["list_tables", "status", "run_query", "overwrite_table"]},
-            "tools": {
-                "list_tables": reads | {"minutes_saved": 2}, "run_query": reads | {"minutes_saved": 6}, "status": reads,
-                "get_revenue_metrics": reads | {"minutes_saved": 6}, "overwrite_table": {"destructive": True},
-            },
-        },
-        "spark": {
-            "url": toys["spark"].url, "owner": owner, "tell_caller": True,
-            "tools": {"diagnose_job": reads, "record_rca": {"read_only": False}, "status": reads},
-        },
-        "knowledge": {
-            "url": toys["knowledge"].url, "owner": owner, "discovery": "public",
-            "tools": {"search": reads | {"minutes_saved": 3}},
-        },
-    }  # fmt: skip
 
 
 @dataclass
@@ -112,6 +47,8 @@ class Bench:
     folder: Path
     http: httpx2.AsyncClient
     tokens: dict[str, str] = field(default_factory=dict)
+
+    me = Implementation(name="a-client-of-its-own", version="1")
 
     @property
     def broker(self) -> Broker:
@@ -167,6 +104,28 @@ class Bench:
                 await sam.approve(await sam.titled(title))
         return found[0]
 
+    async def fate(self, token: str, server: str, tool: str, arguments: Mapping[str, Any]) -> str:
+        """What the broker does with a call, in the words of `/api/authz/check`. What asks people is left waiting."""
+        answers: list[httpx2.Response] = []
+        before = {one.id for one in await self.pending()}
+
+        async def ask() -> None:
+            answers.append(await self.call(token, server, tool, arguments))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            with anyio.fail_after(20):
+                while not answers and {one.id for one in await self.pending()} == before:  # noqa: ASYNC110 - either comes
+                    await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+        if not answers:
+            return "needs_approval"
+        told = answers[0].json().get("result", {}).get("_meta", {}).get("approval-broker/code", "")
+        return "deny" if told == "denied" or answers[0].status_code == 403 else "allow"
+
+    async def pending(self) -> Sequence[ApprovalRequest]:
+        return (await self.broker.store.requests.find(Query(states=(RequestState.PENDING,)), limit=200)).requests
+
     # -- who decides --------------------------------------------------------------------------------------
 
     @asynccontextmanager
@@ -211,10 +170,21 @@ class Bench:
                         return message
                 await self.slack.next_call()
 
-    async def write(self, name: str, text: str) -> None:
-        """Change a policy file, and have it in force."""
-        (self.folder / "policies" / f"{name}.yaml").write_text(text)
+    @asynccontextmanager
+    async def changed(self, **files: str) -> AsyncIterator[None]:
+        """Have other policy files in force for a while."""
+        kept = {name: (self.folder / "policies" / f"{name}.yaml").read_text() for name in files}
+        await self._write(files)
+        try:
+            yield
+        finally:
+            await self._write(kept)
+
+    async def _write(self, files: Mapping[str, str]) -> None:
+        for name, text in files.items():
+            (self.folder / "policies" / f"{name}.yaml").write_text(text)
         await self.broker.policies.load()
+        assert not self.broker.policies.problems
 
 
 @asynccontextmanager
@@ -231,7 +201,8 @@ async def opened(store: str, slack: SlackFront, folder: Path) -> AsyncIterator[B
     """Start everything. `store` is the address of an empty store."""
     async with AsyncExitStack() as rooms:
         rooms.enter_context(streaming())
-        toys = {toy.name: toy for toy in (make(folder) for make in FLEET)}
+        port = free_port()
+        toys = fleet(folder, f"http://127.0.0.1:{port}")
         for toy in toys.values():
             await rooms.enter_async_context(toy.served())
         issuer = Provider()
@@ -243,21 +214,19 @@ async def opened(store: str, slack: SlackFront, folder: Path) -> AsyncIterator[B
         (policies / "servers.yaml").write_text(json.dumps({"servers": servers(toys, secret)}))
         (policies / "people.yaml").write_text(people(accounts))
         (policies / "rules.yaml").write_text(RULES)
-        run = await rooms.enter_async_context(running(_settings(store, slack, folder, issuer)))
+        run = await rooms.enter_async_context(running(_settings(store, slack, folder, issuer, port)))
         slack.deliver = run.url
         http = await rooms.enter_async_context(httpx2.AsyncClient(timeout=20, verify=False))
         yield Bench(run, issuer, toys, slack, folder, http)
 
 
-def _settings(store: str, slack: SlackFront, folder: Path, issuer: Provider) -> Settings:
-    bundle, port = folder / "bundle.json", free_port()
-    keys = [key.as_dict(private=False) | {"use": "jwt-svid"} for key in issuer.keys]
-    bundle.write_text(json.dumps({"keys": keys}))
+def _settings(store: str, slack: SlackFront, folder: Path, issuer: Provider, port: int) -> Settings:
     return Settings(
         redis_url=store, policies=folder / "policies", data=folder / "data", port=port, public_url=f"http://127.0.0.1:{port}",
         oauth_issuers=(
-            TokenIssuer(issuer=issuer.url, surface_claim="surface", conversation_claim="conversation"),
-            TokenIssuer(issuer="spire", trust_domain="example.com", jwks_file=bundle, audiences=("broker",)),
+            TokenIssuer(
+                issuer=issuer.url, surface_claim="surface", conversation_claim="conversation", trust_domain="example.com"
+            ),
         ),
         trusted_proxies=(f"{PROXY}/32",), registry_read="filtered", registry_namespace="com.example",
         review_groups={slot: (slot,) for slot in SLOTS}, enrol_networks=("127.0.0.0/8",),

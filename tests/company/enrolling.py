@@ -10,7 +10,8 @@ from typing import Any
 import anyio
 import httpx2
 
-from tests.company.bench import OLGA, SLOTS, Bench
+from tests.company.bench import Bench
+from tests.company.files import OLGA, SLOTS
 from tests.company.toys import Toy, knowledge
 from tests.fakes.server_json import server_json
 

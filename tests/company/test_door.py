@@ -9,7 +9,8 @@ import httpx2
 import pytest
 
 from broker.domain.events import Noted
-from tests.company.bench import ANN, EVE, Bench
+from tests.company.bench import Bench
+from tests.company.files import ANN, EVE
 from tests.gateway.wire import begun, call, legacy, modern, post, request
 
 

@@ -10,8 +10,9 @@ import anyio
 import httpx2
 from mcp import Client
 
-from tests.company.bench import AIRFLOW, ANN, EVE, FIN, Bench
+from tests.company.bench import Bench
 from tests.company.enrolling import another, enrolled, until_listed
+from tests.company.files import AIRFLOW, ANN, EVE, FIN
 from tests.gateway.wire import call, post
 
 # Milliseconds that an ungated call may take longer through the broker, for all but one in twenty.

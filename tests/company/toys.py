@@ -9,7 +9,7 @@ They run in the tests' own process, where the SDK's streams would end for good a
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp_types import ToolAnnotations
 from sse_starlette.sse import AppStatus
 
+from broker.authorized import authorize_tool, told_by_broker
 from tests.gateway.rig import serving
 
 
@@ -78,7 +79,8 @@ class Toy:
             yield
 
 
-def presto(folder: Path) -> Toy:
+def presto(folder: Path, broker: str) -> Toy:
+    """`broker` is the address of the broker whose word about a caller it takes."""
     toy = Toy("presto", folder, secret="only-the-broker-has-this")
     tool = toy.server.tool
 
@@ -93,6 +95,7 @@ def presto(folder: Path) -> Toy:
         return toy.write("run_query", sql=sql, estimated_gb=estimated_gb)
 
     @tool()
+    @authorize_tool(policy="ads-eng", identity=told_by_broker("presto", f"{broker}/.well-known/jwks.json"))
     def get_revenue_metrics(quarter: str) -> str:
         """Tell a quarter's revenue."""
         return toy.write("get_revenue_metrics", quarter=quarter)
@@ -156,4 +159,5 @@ def knowledge(folder: Path, name: str = "knowledge") -> Toy:
     return toy
 
 
-FLEET: tuple[Callable[[Path], Toy], ...] = (presto, spark, knowledge)
+def fleet(folder: Path, broker: str) -> dict[str, Toy]:
+    return {toy.name: toy for toy in (presto(folder, broker), spark(folder), knowledge(folder))}

@@ -143,7 +143,7 @@ MORE = (
     ),
     Defence(
         "test_a_server_for_some_groups_is_closed_to_others_at_every_request_and_nothing_reaches_it",
-        "broker/gateway/app.py",
+        "broker/gateway/doorway.py",
         "if why := self._barred(server, caller):",
         "if why := '':",
     ),
