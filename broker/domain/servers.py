@@ -96,8 +96,9 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     notifications outside the protocol's own that may pass.
 
     `groups` are those whose members may use it, each with its tools; None leaves it to the rules. `sign_in`: `person` means
-    that a person stands behind each call. `discovery`: `public` lets anybody list its tools, without a credential. No call goes
-    there after `until`. `release` is the official name and version of an enrolled server.
+    that a person stands behind each call. `discovery`: `public` lets anybody list its tools, without a credential.
+    `experiment`: of its owners' groups alone, and not approved for anybody's work. No call goes there after `until`. `release`
+    is the official name and version of an enrolled server.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Server(msgspec.Struct, frozen=True, omit_defaults=True):
     groups: dict[str, tuple[str, ...]] | None = None
     sign_in: str = ""
     discovery: str = ""
+    experiment: bool = False
     until: datetime | None = None
     release: str = ""
     where: str = ""

@@ -92,6 +92,7 @@ _SERVER = Record(
             "who may use it: groups, each with its tools if it is a table; `*` is everybody, or every tool",
         ),
         "sign_in": Field(Choice(("any", "person")), "person: somebody has to stand behind each call"),
+        "experiment": Field(Flag(), "its owners alone try it out: `groups` names theirs, and it counts as not approved"),
         "discovery": Field(Choice(("authenticated", "public")), "public: anybody may list its tools, without a credential"),
     },
 )  # fmt: skip
@@ -117,8 +118,8 @@ def group(name: str, place: Place, read: Read | tuple[str, ...], sheet: Sheet) -
 
 def server(name: str, read: Read, sheet: Sheet) -> Any:
     """Return the server, or BAD where its keys don't fit together."""
-    fits = _one_way_in(name, read, sheet) and _keys_fit(read, sheet) and _address(read, sheet) and _own_access(read, sheet)
-    if not fits:
+    fits = all(check(read, sheet) for check in (_keys_fit, _address, _own_access)) if _one_way_in(name, read, sheet) else False
+    if not (fits and _closed(name, read, sheet)):
         return BAD
     values = dict(read.values)
     for key in ("env", "headers"):
@@ -141,6 +142,19 @@ def _groups(read: Read | tuple[str, ...] | None) -> dict[str, tuple[str, ...]] |
     if read is None:
         return None
     return dict.fromkeys(read, (EVERY,)) if isinstance(read, tuple) else {name: tuple(read.values[name]) for name in read.values}
+
+
+def _closed(name: str, read: Read, sheet: Sheet) -> bool:
+    """An experiment is some people's own."""
+    if not read.get("experiment"):
+        return True
+    groups = _groups(read.get("groups"))
+    if groups and EVERY not in groups and read.get("discovery") != "public":
+        return True
+    sheet.wrong(
+        read.at("experiment"), f"`{name}` is an experiment that is open to everybody", "name its owners' group in `groups`"
+    )  # fmt: skip
+    return False
 
 
 def _one_way_in(name: str, read: Read, sheet: Sheet) -> bool:

@@ -57,6 +57,7 @@ def told(server: Server) -> dict[str, Any]:
     return {
         "description": about[:100], "team": server.owner.team, "contact": server.owner.contact, "tools": facts,
         "groups": server.groups, "sign_in": server.sign_in,
+        **({"experiment": True} if server.experiment else {}),
         **({"discovery": server.discovery} if server.discovery else {}),
     }  # fmt: skip
 

@@ -28,7 +28,8 @@ class Finding(msgspec.Struct, frozen=True):
 class Subject(msgspec.Struct, frozen=True):
     """A server as the rules look at it. `offered` are its tools by name, beside those that `facts` name.
 
-    `reviews` None: nobody asks for them yet, as for an experiment. An empty text is a slot that passed.
+    `reviews` None: nobody asks for them yet, as for an experiment. An empty text is a slot that passed. `local`: it is a program
+    on the broker's machine.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Subject(msgspec.Struct, frozen=True):
     sign_in: str
     reviews: Mapping[str, str] | None
     offered: Collection[str] = ()
+    local: bool = False
 
 
 Rule = Callable[[Subject], Iterator[tuple[str, str]]]
@@ -84,17 +86,27 @@ def _sign_in(subject: Subject) -> Iterator[tuple[str, str]]:
         yield "it is not said who may stand behind a call", "write `sign_in: person`, or `any` if services may call it alone"
 
 
+def _local(subject: Subject) -> Iterator[tuple[str, str]]:
+    if subject.local and subject.reviews is not None:
+        yield (
+            "it runs on the broker's machine, as only experiments should",
+            "deploy it and write its `url`, or `experiment: true`",
+        )
+
+
 RULES: Mapping[str, Rule] = {
     "owner": _owner, "contact": _contact, "reviews": _reviews, "groups": _groups, "sensitivity": _sensitivity,
-    "sign_in": _sign_in,
+    "sign_in": _sign_in, "local": _local,
 }  # fmt: skip
 
 
 def declared(server: Server, offered: Collection[str] = ()) -> Subject:
-    """A server of servers.yaml: its operator's review is `trust: reviewed`."""
+    """A server of servers.yaml: its operator's review is `trust: reviewed`, which an experiment does not need."""
     reviews = {"operator's": "" if server.trust is Trust.REVIEWED else "missing (`trust: reviewed`)"}
-    owner = server.owner
-    return Subject(server.name, owner.team, owner.contact, server.groups, server.tools, server.sign_in, reviews, offered)
+    owner, asked = server.owner, None if server.experiment else reviews
+    return Subject(
+        server.name, owner.team, owner.contact, server.groups, server.tools, server.sign_in, asked, offered, bool(server.command)
+    )
 
 
 def enrolled(enrolment: Enrolment, offered: Collection[str] = ()) -> Subject:

@@ -93,7 +93,7 @@ def declared_item(
     about = held.about
     document = {"name": f"{namespace}/{local}", "description": about["description"], "version": held.version, "title": local}
     governance: dict[str, Any] = {
-        "lifecycle": "declared",
+        "lifecycle": "experiment" if about.get("experiment") else "declared",
         "owner": {"team": about.get("team", "")},
         "inForce": status == "active",
     }

@@ -180,11 +180,20 @@ class Bench:
         finally:
             await self._write(kept)
 
-    async def _write(self, files: Mapping[str, str]) -> None:
+    async def problems(self, **files: str) -> str:
+        """What is wrong with other policy files, which are not taken."""
+        kept = {name: (self.folder / "policies" / f"{name}.yaml").read_text() for name in files}
+        try:
+            await self._write(files, good=False)
+            return str(self.broker.policies.problems)
+        finally:
+            await self._write(kept)
+
+    async def _write(self, files: Mapping[str, str], *, good: bool = True) -> None:
         for name, text in files.items():
             (self.folder / "policies" / f"{name}.yaml").write_text(text)
         await self.broker.policies.load()
-        assert not self.broker.policies.problems
+        assert bool(self.broker.policies.problems) is not good
 
 
 @asynccontextmanager

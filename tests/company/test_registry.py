@@ -6,6 +6,8 @@ import html
 import json
 import re
 import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,7 +16,7 @@ import pytest
 from broker.domain.calls import digest_of
 from tests.company.bench import Bench
 from tests.company.enrolling import accepted, another, document, enrolled, pressed, published, review, submitted, until_listed
-from tests.company.files import ANN, EVE, FIN, OLGA, SAM, SLOTS
+from tests.company.files import ANN, EVE, FIN, OLGA, SAM, SLOTS, servers
 from tests.gateway.wire import modern
 
 GOVERNANCE = "approval-broker/governance"
@@ -220,3 +222,44 @@ async def test_the_registry_is_read_with_the_callers_own_token_and_tells_what_it
     listed = (await bench.http.get(f"{bench.url}/v0.1/servers?limit=100", headers=head)).json()["servers"]
     found = {one["server"]["name"].removeprefix("com.example/") for one in listed}
     assert {"presto", "spark", "knowledge"} - found == missing
+
+
+# -- experiments ----------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_would_run_here_is_enrolled_by_nobody(bench: Bench) -> None:
+    """Neither its page nor the API takes a command, whatever the server is meant to be."""
+    packages = [{"registryType": "npm", "identifier": "some-server", "version": "1.0.0", "transport": {"type": "stdio"}}]
+    async with another(bench, "team-local") as toy:
+        for changed in ({"packages": packages}, {"packages": packages, "remotes": None}, {"command": ["some-server"]}):
+            refused = await published(bench, toy, **changed)
+            assert refused.status_code == 400, changed
+            async with bench.visitor(OLGA) as page:
+                answer = await pressed(page, "/enrol", {"document": json.dumps(document(toy, **changed))})
+            assert answer.status_code == 422, changed
+        assert (await bench.call(bench.token(OLGA), "team-local", "search", {})).status_code == 404
+
+
+async def test_a_local_program_is_its_owners_experiment_and_the_page_says_so(bench: Bench) -> None:
+    effects = bench.folder / "local.jsonl"
+    program = {
+        "command": [sys.executable, "-m", "tests.fakes.ledger_server", str(effects), "stdio"],
+        "cwd": str(Path(__file__).parents[2]),
+        "experiment": True, "groups": ["data-platform"], "owner": {"team": "Data Platform", "contact": "slack:#data-help"},
+        "tools": {"transfer": {"read_only": False}},
+    }  # fmt: skip
+    held = servers(bench.toys, bench.folder / "presto-secret")
+    for wrong in ({"groups": None}, {"groups": ["*"]}):
+        entry = {key: value for key, value in (program | wrong).items() if value is not None}
+        told = await bench.problems(servers=json.dumps({"servers": held | {"exp-local": entry}}))
+        assert "`exp-local` is an experiment that is open to everybody" in told
+    arguments = {"to": "olga", "amount": 1}
+    async with bench.changed(servers=json.dumps({"servers": held | {"exp-local": program}})):
+        assert await bench.fate(bench.token(OLGA), "exp-local", "transfer", arguments) == "allow"
+        for who in (ANN, FIN, EVE):
+            assert (await bench.call(bench.token(who), "exp-local", "transfer", arguments)).status_code == 403
+        page = await shown(bench, "/servers/exp-local", OLGA)
+        for said in ("Experiment", "only members of data-platform may call it", "It runs on the broker's own machine."):
+            assert said in page, said
+        assert await valid(bench, "exp-local", OLGA) == (False, "the server is not approved: experiment")
+    assert [json.loads(line) for line in effects.read_text().splitlines()] == [arguments]

@@ -41,6 +41,7 @@ def test_a_server_that_keeps_the_standard_has_no_findings() -> None:
         ("sensitivity", {"offered": ("balance", "transfer")}, "it is not said whether `transfer` changes anything"),
         ("sensitivity", {"facts": {"balance": ToolFacts(minutes_saved=3)}}, "it is not said whether `balance` changes anything"),
         ("sign_in", {"sign_in": ""}, "it is not said who may stand behind a call"),
+        ("local", {"local": True}, "it runs on the broker's machine, as only experiments should"),
     ],
 )
 def test_each_rule_finds_what_is_missing_alone(rule: str, changed: dict[str, Any], told: str) -> None:
@@ -58,6 +59,9 @@ def test_a_declared_server_is_judged_by_what_its_operator_wrote() -> None:
         tools={"read": ToolFacts(read_only=True)},
     )  # fmt: skip
     assert lint(declared(good, ["read"])) == ()
+    local = msgspec.structs.replace(good, url="", command=("files-mcp",), trust=Trust.UNTRUSTED)
+    assert [found.rule for found in lint(declared(local))] == ["reviews", "local"]
+    assert lint(declared(msgspec.structs.replace(local, experiment=True))) == ()
 
 
 def test_an_experiment_needs_no_reviews_and_what_was_submitted_does() -> None:

@@ -108,7 +108,8 @@ def declared_entry(server: Server, live: Live | None, problem: str, counts: Coun
     support = (support_of(server.owner.contact),) if server.owner.contact else ()
     team = visible(server.owner.team)
     return Entry(
-        server.name, "", (), (), "declared", team, support, strip_of(live), problem, counts.tools, counts.drifted,
+        server.name, "", (), (), "experiment" if server.experiment else "declared", team, support, strip_of(live), problem,
+        counts.tools, counts.drifted,
         (), None,
     )  # fmt: skip
 
