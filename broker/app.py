@@ -114,6 +114,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         identity = identity_of(ground.store, settings, now)
         agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.metrics.listed)
         ground.usage.serving(out.servers.in_force)
+        ground.metrics.calls.serving(out.knows)
         await rooms.enter_async_context(ground.usage.running(ground.store.usage))
         gateway = await agents_entrance(settings, agents, out, ground.store, now, broker=ground.broker, address=address)
         rooms.push_async_callback(gateway.close)
@@ -123,7 +124,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups.slack = people.slack
         await _background(ground, cases, out, channels=(*people.channels, push))
         rooms.push_async_callback(_ended, asyncio.create_task(_drained(ground.stopping, gateway)))
-        operations = _operations(ground)
+        operations = _operations(ground, out)
         front = Front({"/mcp": gateway, **people.routes, **dict.fromkeys(OPERATIONS, operations)}, web)
         yield Broker(front, ground.store, ground.policies, cases.desk, identity, ground.stopping)
 
@@ -209,7 +210,7 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
     guard = Guard(
         desk, policies, out.tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
-        record=record, accepted=out.tools.accepted,
+        record=record, accepted=out.tools.accepted, answered=ground.metrics.calls.answered,
     )  # fmt: skip
     fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes, still_in=still_in)
     ways = ground.tracing.releasing(out.ways) if ground.tracing else out.ways
@@ -217,10 +218,10 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
     return _UseCases(desk, guard, releaser)
 
 
-def _operations(ground: _Ground) -> Operations:
+def _operations(ground: _Ground, out: Outward) -> Operations:
     return Operations(
         unready=readiness(ground.store, ground.policies, ground.agreement, ground.stopping),
-        metrics=scraped(ground.metrics, ground.store, ground.policies),
+        metrics=scraped(ground.metrics, ground.store, ground.policies, out.sizes),
         jwks=published(ground.settings.key_file),
         base=ground.settings.public_url,
         issuers=ground.settings.issuers,

@@ -6,8 +6,10 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from broker.call_metrics import CallMetrics
 from broker.domain.events import CallDecided, CallEnded, Confirmed, Event, RequestEvent, Reviewed
 from broker.domain.requests import ApprovalRequest, RequestState
+from broker.insights.usage import Usage
 
 _TIMES = (1, 2, 5, 10, 30, 60, 300, 900, 3600, 4 * 3600, 24 * 3600)
 _SIZES = (1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20)
@@ -21,6 +23,7 @@ class Metrics:
         self._calls = self._counter("calls", "tool calls by what the policy said", "server", "effect")
         self._failures = self._counter("call_failures", "allowed calls that were not answered with a result", "server", "outcome")
         self._of_calls: dict[tuple[str, str], Counter] = {}
+        self.calls = CallMetrics(self._registry)
         self._rule_errors = self._counter("rule_errors", "conditions that could not be judged, which tightens", "rule")
         self._moves = self._counter("requests", "moves of approval requests by the state they lead to", "state")
         self._reviews = self._counter("reviews", "reviews by verdict and channel", "verdict", "channel")
@@ -41,9 +44,15 @@ class Metrics:
         self._policy = self._gauge("policy_problems", "problems of the policy files on disk; 0 while they are in force")
         self._pending = self._gauge("pending_requests", "requests that wait for people, over all brokers")
         self._dead = self._gauge("dead_letters", "deliveries to channels that were given up")
+        self._servers = self._gauge("servers", "servers that calls may go to")
+        self._tools = self._gauge("tools", "tools that these servers offer, as last asked")
+        self._month_calls = self._gauge("month_calls", "calls of this calendar month that were run, over all brokers")
+        self._people = self._gauge("month_people", "people with a call in this calendar month, over all brokers")
+        self._saved = self._gauge("month_saved_minutes", "minutes saved this calendar month by what the tools' owners say")
 
     def observe(self, event: Event, request: ApprovalRequest | None) -> None:
         """Count one event that this broker has written. `request` is the one after its move."""
+        self.calls.observe(event, request)
         match event:
             case CallDecided():
                 self._call(event.server, event.effect).inc()
@@ -74,6 +83,17 @@ class Metrics:
         if key not in self._of_calls:
             self._of_calls[key] = self._calls.labels(server, effect)
         return self._of_calls[key]
+
+    def sizes(self, servers: int, tools: int) -> None:
+        """Say how many servers there are, and how many tools they offer."""
+        self._servers.set(servers)
+        self._tools.set(tools)
+
+    def used(self, month: Usage) -> None:
+        """Say what use there was in this month."""
+        self._month_calls.set(month.calls)
+        self._people.set(month.people)
+        self._saved.set(month.minutes)
 
     def text(self, *, store_up: bool, problems: int, pending: int | None, dead: int | None) -> bytes:
         """Return the exposition text. None: the store could not be asked, and the gauge keeps its last value."""

@@ -14,6 +14,7 @@ import msgspec
 from broker.agreement import Agreement
 from broker.domain.requests import RequestState
 from broker.errors import PolicyInvalid, StoreUnavailable
+from broker.insights.usage import month_of
 from broker.metrics import Metrics
 from broker.reload import PolicyFolder
 from broker.serving import Receive, Scope, Send
@@ -87,13 +88,17 @@ def readiness(
     return unready
 
 
-def scraped(metrics: Metrics, store: Store, policies: PolicyFolder) -> Callable[[], Awaitable[bytes]]:
-    """Return what `/metrics` is made of, at the moment that it is asked for."""
+def scraped(
+    metrics: Metrics, store: Store, policies: PolicyFolder, sizes: Callable[[], tuple[int, int]]
+) -> Callable[[], Awaitable[bytes]]:
+    """Return what `/metrics` is made of, at the moment that it is asked for. `sizes` are how many servers and tools there are."""
 
     async def text() -> bytes:
         pending, dead = None, None
         with suppress(StoreUnavailable):
             pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
+            metrics.used(await store.usage.month(month_of(store.clock().date())))
+        metrics.sizes(*sizes())
         return metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
 
     return text

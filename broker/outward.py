@@ -39,6 +39,22 @@ class Outward:
     pins: Pins
     ways: Ways
 
+    def knows(self, server: str, tool: str) -> bool:
+        """Does the server offer this tool, as last asked?"""
+        return tool in self._tools(server)
+
+    def sizes(self) -> tuple[int, int]:
+        """How many servers calls may go to, and how many tools these offer, as last asked."""
+        names = self.servers.names()
+        return len(names), sum(len(self._tools(name)) for name in names)
+
+    def _tools(self, server: str) -> frozenset[str]:
+        """What a server offered when it was last asked; what servers.yaml names while it never was."""
+        last, declared = self.tools.last(server), self.servers.server(server)
+        if last is not None:
+            return frozenset(tool.name for tool in last[0].tools)
+        return frozenset(declared.tools if declared is not None else ())
+
 
 async def outward(
     settings: Settings, servers: Joined, store: Store, words: Words, rooms: AsyncExitStack

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import random
 import time
+from argparse import Namespace
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from broker.cli import insights
 from broker.domain.calls import Caller
 from broker.domain.events import CallDecided
 from broker.domain.servers import Server, ToolFacts
@@ -20,6 +23,7 @@ from broker.insights.usage import Lately
 from broker.store import keys
 from broker.store.open import Store
 from broker.usage import UsageBook
+from tests.channels.web.test_request_page import text_of
 from tests.conftest import empty
 from tests.fakes.scripted import Reply, Seen, answer
 from tests.fakes.wired import Wired, wired
@@ -116,17 +120,55 @@ async def broker(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         yield run
 
 
-async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_what_fails(broker: Wired) -> None:
-    await broker.call("echo", {"x": 1})
+async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_what_fails(
+    broker: Wired, store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Thirteen calls: page, API, terminal and Prometheus tell the same of them."""
+    for number in range(6):
+        await broker.call("echo", {"x": number})
     await broker.call("denied", {"x": 1})
-    await broker.parked({"what": "one"})
+    await broker.call(f"made-up-{'x' * 40}", {"x": 1})
+    for number in range(2):
+        await broker.parked({"what": str(number)})
     broker.upstream.on["tools/call"] = _error
-    await broker.call("echo", {"x": 2})
+    for number in range(3):
+        await broker.call("echo", {"x": 10 + number})
     month, started = f"{datetime.now(UTC):%Y-%m}", time.monotonic()
-    while (found := await broker.run.broker.store.usage.month(month)).failed < 1:
+    while (found := await broker.run.broker.store.usage.month(month)).calls < 11:
         assert time.monotonic() - started < 20
         await anyio.sleep(0.05)
-    assert (found.calls, found.failed, found.people, found.minutes) == (3, 1, 1, 90.0)
+    assert (found.calls, found.failed, found.people, found.tools, found.minutes) == (11, 3, 1, 2, 300.0)
+
+    api = (await broker.http.get(f"{broker.url}/api/v1/usage", headers={"authorization": f"Bearer {broker.dana}"})).json()
+    assert (api["calls"], api["failed"], api["people"], api["tools"], api["hours_saved"]) == (11, 3, 1, 2, 5)
+    monkeypatch.setenv("BROKER_REDIS_URL", store_url)
+    monkeypatch.setenv("BROKER_DATA", str(tmp_path / "terminal"))
+    capsys.readouterr()
+    await insights.run(Namespace(month=month, json=True))
+    out = capsys.readouterr().out
+    assert json.loads(out[out.index("{\n") :]) == api  # the log, which a program writes to stderr, comes before it
+    await insights.run(Namespace(month=month, json=False))
+    told = capsys.readouterr().out
+    assert f"{month}: 11 calls, 3 failed; 1 people; about 5 hours saved" in told
+    assert "tools                              11        3        1        2       5" in told
+
+    link = await broker.run.broker.identity.links.add("dana@example.com")
+    await broker.http.post(f"{broker.url}/sign-in", data={"code": link})
+    page = text_of((await broker.http.get(f"{broker.url}/insights?month={month}")).text)
+    assert "calls 11 people 1 servers 1 tools 2 hours saved, about 5" in page
+    assert "tools 11 3 1 2 5" in page
+
+    lines = (await broker.http.get(f"{broker.url}/metrics")).text.splitlines()
+    assert [line.removeprefix("approval_broker_") for line in lines if "_month_" in line and not line.startswith("#")] == [
+        "month_calls 11.0", "month_people 1.0", "month_saved_minutes 300.0",
+    ]  # fmt: skip
+    assert sorted(line.removeprefix("approval_broker_") for line in lines if "tool_calls_total{" in line) == [
+        'tool_calls_total{outcome="denied",server="tools",surface="",tool="other"} 2.0',
+        'tool_calls_total{outcome="failed",server="tools",surface="",tool="echo"} 3.0',
+        'tool_calls_total{outcome="succeeded",server="tools",surface="",tool="echo"} 6.0',
+        'tool_calls_total{outcome="succeeded",server="tools",surface="",tool="park_me"} 2.0',
+    ]
+    assert "approval_broker_servers 1.0" in lines
 
 
 async def test_the_last_30_days_of_a_server_are_what_a_recount_by_hand_gives(store: Store) -> None:

@@ -41,18 +41,26 @@ def nobody_knows(server: str, tool: str) -> bool | None:
     return None
 
 
+Answered = Callable[[CallDecided], None]
+"""Hears of an allowed call that was answered with a result. It must be quick, and must not raise."""
+
+
+def nobody_hears(event: CallDecided) -> None:
+    """Nobody wants to know."""
+
+
 Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
 
 
 class Admitted(msgspec.Struct, frozen=True):
     """The call may pass. Await `recorded()` before the first byte of the answer leaves: its audit event is durable then.
 
-    Tell `failed` when it was not answered with a result: `failed`, or the code of what went wrong.
+    Tell `ended` what went wrong: nothing where it was answered with a result, else `failed` or a code.
     """
 
     digest: str
     recorded: Callable[[], Awaitable[None]]
-    failed: Callable[[str], object]
+    ended: Callable[[str], object]
 
 
 class Guard:
@@ -74,6 +82,7 @@ class Guard:
         brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
         record: Record | None = None,
         accepted: Accepted = nobody_knows,
+        answered: Answered = nobody_hears,
     ) -> None:
         """`record` is told of each call that was allowed or denied at once: it must be quick, and must not raise."""
         self._desk = desk
@@ -89,6 +98,7 @@ class Guard:
         self._brakes = brakes
         self._record = record
         self._accepted = accepted
+        self._answered = answered
 
     async def admit(
         self, call: ToolCall, origin: Origin, *, continues: ApprovalRequest | None = None
@@ -163,15 +173,18 @@ class Guard:
         event = self._decided(call, decision, seen, origin)
         return Admitted(event.digest, Writing(self._audit, event).durable, lambda outcome: self._ended(event, outcome))
 
-    def _ended(self, event: CallDecided, outcome: str) -> Writing:
+    def _ended(self, event: CallDecided, outcome: str) -> None:
         """Write down, for whoever reads the audit, that an allowed call came to nothing. Nobody waits for it."""
-        return Writing(
+        if not outcome:
+            return self._answered(event)
+        Writing(
             self._audit,
             CallEnded(
                 at=self._clock(), broker=self._broker, trace=event.trace, caller=event.caller, server=event.server,
                 tool=event.tool, digest=event.digest, outcome=outcome,
             ),
         )  # fmt: skip
+        return None
 
     async def _refused(self, call: ToolCall, decision: Deny, origin: Origin, seen: SeenTool = _UNSEEN) -> Refused:
         await Writing(self._audit, self._decided(call, decision, seen, origin)).durable()

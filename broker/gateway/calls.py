@@ -112,8 +112,7 @@ class Calls:
             await admitted.recorded()
             raise
         finally:
-            if not answered:
-                admitted.failed(outcome)
+            admitted.ended("" if answered else outcome)
 
     # -- parked -------------------------------------------------------------------------------------------
 
