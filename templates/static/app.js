@@ -127,6 +127,12 @@
       text.dispatchEvent(new Event("input", { bubbles: true }));
       text.focus();
     }
+    const tick = event.target.closest("[data-tick]");
+    if (tick) {
+      event.preventDefault();
+      const chosen = tick.dataset.tick || "leave";
+      for (const radio of tick.closest("form").querySelectorAll("input[type=radio]")) radio.checked = radio.value === chosen;
+    }
     const menu = document.querySelector(".menu[open]");
     if (menu && !menu.contains(event.target)) menu.open = false;
   });

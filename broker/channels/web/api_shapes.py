@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -144,7 +144,7 @@ class ItemBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     request: str
     digest: str
-    version: int
+    version: Annotated[int, msgspec.Meta(ge=1)]
     verdict: Verdict
 
 

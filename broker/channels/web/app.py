@@ -15,6 +15,7 @@ from broker.channels.web import (
     account,
     api,
     authz_api,
+    batch_page,
     batches_api,
     conversation,
     failures,
@@ -57,7 +58,8 @@ def web_app(parts: WebParts) -> Litestar:
 
     return Litestar(
         [
-            *inbox.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *feedback_page.ROUTES, *conversation.ROUTES,
+            *inbox.ROUTES, *batch_page.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *feedback_page.ROUTES,
+            *conversation.ROUTES,
             *receipt_file.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,

@@ -17,6 +17,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from broker.approvals.ports import Changes, Query, RequestStore
 from broker.channels.web.views import label_of
+from broker.domain.batches import Proposal, batch_of, proposal
 from broker.domain.decisions import Severity
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
@@ -49,6 +50,7 @@ class Row(msgspec.Struct, frozen=True):
     reviewers: frozenset[str]
     opened_at: datetime
     expires_at: datetime
+    proposal: Proposal
 
 
 class Looked(msgspec.Struct, frozen=True):
@@ -69,7 +71,7 @@ def row_of(request: ApprovalRequest, mask_key: bytes) -> Row:
         agent=visible(request.call.caller.agent, keep=""), people=request.call.caller.people,
         groups=frozenset((*request.plan.groups, *request.escalated)),
         reviewers=frozenset(review.reviewer for review in request.reviews),
-        opened_at=request.opened_at, expires_at=request.expires_at,
+        opened_at=request.opened_at, expires_at=request.expires_at, proposal=proposal(request),
     )  # fmt: skip
 
 
@@ -92,6 +94,11 @@ class Board:
 
     def row(self, request_id: str) -> Row | None:
         return self._rows.get(RequestId(request_id))
+
+    def batch(self, of: Proposal) -> list[Row]:
+        """Return what waits of the batch to which a request belongs, the oldest first."""
+        waiting = {row.id: row for row in self._rows.values() if row.state is RequestState.PENDING}
+        return [waiting[request_id] for request_id in batch_of(of, [row.proposal for row in waiting.values()])]
 
     def looked_at(self, request_id: RequestId, people: Sequence[str]) -> None:
         """Tell watchers if these are not the people who looked at the request before, as far as this broker knows."""

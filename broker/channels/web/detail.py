@@ -12,15 +12,17 @@ import structlog
 from broker.approvals.feedback import Answer
 from broker.approvals.ports import Query
 from broker.channels.web.arguments import pieces
+from broker.channels.web.board import Row
 from broker.channels.web.differences import Compared, differences
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.registry_views import Support, support_of
-from broker.channels.web.standing import may_see, standing
+from broker.channels.web.standing import may_see, sees, standing
 from broker.channels.web.timeline import Moment, from_record, timeline
 from broker.channels.web.verdicts import to_type
-from broker.channels.web.views import Background, RequestView, Said, request_view
+from broker.channels.web.views import NOTHING, Background, RequestView, Said, request_view
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, visitor
+from broker.domain.batches import proposal
 from broker.domain.comments import may_comment
 from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.redaction import shown as redacted
@@ -59,7 +61,7 @@ def shown_to(web: Web, who: SignedIn, request: ApprovalRequest) -> Shown:
 
 
 async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestView:
-    now, own = web.now(), web.groups(who)
+    own = web.groups(who)
     shown, earlier = shown_to(web, who, request), await _past(web, request)
     known = Background(await moments(web, request))
     if earlier is not None:
@@ -67,10 +69,16 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
         read = web.bookkeeper.reads.before(request.call.caller.principal, request.opened_at, partial(_reaches_outside, web))
         known = Background(
             known.moments,
-            signals(request, earlier, now, read),
+            signals(request, earlier, web.now(), read),
             _compared(web, request, shown, Past(tuple(visible)).last_approved),
         )
-    stands, key = standing(request, who.person, own, now), web.parts.mask_key
+    return plain_view(web, who, request, known)
+
+
+def plain_view(web: Web, who: SignedIn, request: ApprovalRequest, known: Background = NOTHING) -> RequestView:
+    """Return a request as this person sees it, with what is `known` around it."""
+    now, key, shown = web.now(), web.parts.mask_key, shown_to(web, who, request)
+    stands = standing(request, who.person, web.groups(who), now)
     asked = {name: covered(said, key) for name, said in request.origin.asked.items()}
     said = Said(covered(request.origin.stated, key), asked)
     return request_view(request, shown, known, people=web.people(), standing=stands, now=now, said=said)
@@ -139,6 +147,13 @@ async def moments(web: Web, request: ApprovalRequest) -> tuple[Moment, ...]:
     return timeline(entries, name) if entries else from_record(request, name)
 
 
+def members(web: Web, who: SignedIn, request: ApprovalRequest) -> list[Row]:
+    """Return the rows of a request's batch that still wait and that this person sees, the oldest first."""
+    own, observers = web.groups(who), web.parts.observers
+    rows = web.board.batch(proposal(request))
+    return [row for row in rows if sees(row.people, row.groups, row.reviewers, who.person, own, observers)]
+
+
 async def lookers(web: Web, who: SignedIn, request_id: str) -> tuple[str, ...]:
     """Say that this person looks at the request, and return the names of the others who do."""
     people = tuple(await web.parts.presence.here(f"request:{request_id}", who.person, LOOKS))
@@ -162,6 +177,7 @@ async def detail_values(request: AnyRequest, web: Web, request_id: str) -> dict[
     return {
         "detail": detail,
         "support": _support(web, found.call.server),
+        "together": len(members(web, who, found)),
         "wrong": "",
         "draft": "",
         "named": named_address(origin),

@@ -131,7 +131,7 @@ async def again(
     """The page as it stands now, with what stood in the way and what the person had typed: the `of` is the field's."""
     values = await detail_values(request, web, found.id)
     current: ApprovalRequest = values["detail"].request
-    values |= {"wrong": _words(web, current, error), of: draft}
+    values |= {"wrong": in_words(web, current, error), of: draft}
     status = _status(error)
     if partial(request):
         return web.page(request, "_detail.html", status=status, **values)
@@ -154,7 +154,7 @@ def _status(error: BrokerError) -> int:
 _WENT_ON = (RequestState.EXECUTING, RequestState.COMPLETED, RequestState.FAILED, RequestState.UNKNOWN)
 
 
-def _words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
+def in_words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
     """What stood in the way, in the words of the page: who was first, and when."""
     if not isinstance(error, AlreadyResolved):
         return _sentence(error.message)

@@ -67,6 +67,9 @@ class Background(msgspec.Struct, frozen=True):
     compared: Compared | None = None
 
 
+NOTHING = Background(())
+
+
 class RequestView(msgspec.Struct, frozen=True):
     """Everything on a request's page. `view` is the digest of what this person is shown, kept with their review."""
 

@@ -157,7 +157,7 @@ async def _requests(site: Site) -> dict[str, Scene]:
         ),
     }
     for number, item in enumerate(("L-20", "L-21", "L-30", "S-4")):
-        await site.park(
+        stock = await site.park(
             f"Set the stock of {item} to {number * 12}",
             {"item": item, "count": number * 12, "reason": "count of Friday"},
             tool="stock_set",
@@ -177,6 +177,9 @@ async def _requests(site: Site) -> dict[str, Scene]:
     scenes = {name: Scene(f"/r/{request.id}", shows=request.plan.title) for name, request in named.items()}
     scenes["result"] = Scene(f"/r/{done.id}", DANA, shows="How long would this have taken you by hand?")
     scenes["own of dana"] = Scene(f"/r/{named['refund'].id}", DANA)
+    scenes["together"] = Scene(f"/batch/{stock.id}?tick=approve", shows="Proposed together by stock-bot")
+    stale = {f"verdict.{stock.id}": "approve", f"seen.{stock.id}": "sha256:0 1"}
+    scenes["answered together"] = Scene(f"/batch/{stock.id}", form=stale, shows="Not counted")
     scenes["why"] = Scene(f"/r/{named['refund'].id}/why", shows="Every rule about this call")
     scenes["rejecting"] = Scene(f"/r/{named['refund'].id}", press=("Reject…",))
     scenes["too late"] = Scene(
