@@ -31,8 +31,9 @@ def axe() -> str:
 WAYS = [(scheme, size) for scheme in ("light", "dark") for size in SIZES]
 # In the suite each template is looked at in one of its states, in turns; all of them in all ways are slow.
 ONE_OF_EACH = (
-    "refund", "alike", "nothing waits", "rejecting", "answered together", "why", "account", "history", "tried", "rule replayed", "servers",
-    "server widening", "enrol refused", "insights", "health", "missing", "sign in refused", "sign in with a link", "degraded",
+    "refund", "alike", "nothing waits", "rejecting", "answered together", "why", "account", "history", "tried",
+    "rule replayed", "servers", "server widening", "enrol refused", "insights", "health", "missing", "sign in refused",
+    "sign in with a link", "degraded",
 )  # fmt: skip
 
 
