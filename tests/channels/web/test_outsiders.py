@@ -41,7 +41,8 @@ ABOUT_REQUESTS = {
     "GET /r/{request_id:str}/looking", "GET /r/{request_id:str}/why", "POST /r/{request_id:str}/review",
     "POST /r/{request_id:str}/passkey", "POST /r/{request_id:str}/record", "POST /r/{request_id:str}/uncover",
     "POST /r/{request_id:str}/comment", "POST /r/{request_id:str}/confirm",
-    "POST /r/{request_id:str}/feedback",
+    "POST /r/{request_id:str}/feedback", "GET /batch/{request_id:str}", "POST /batch/{request_id:str}",
+    "GET /batch/{request_id:str}/news",
 }  # fmt: skip
 """About one request: for outsiders there is none."""
 
@@ -52,7 +53,10 @@ FOR_MEMBERS = {
 }  # fmt: skip
 """About the broker: for members of its groups."""
 
-API = {"GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200, "GET /api/v1/usage": 403}
+API = {
+    "GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200, "GET /api/v1/usage": 403,
+    "POST /api/v1/batches/reviews": 200,
+}  # fmt: skip
 API_ABOUT_REQUESTS = {
     "GET /api/v1/requests/{request_id:str}": None,
     "GET /api/v1/requests/{request_id:str}/receipt": None,
