@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.approvals.ports import Relay, Upstreams
 from broker.domain.events import Ended, Event, Opened, Reviewed
+from broker.domain.outcomes import errored
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.errors import ConfigInvalid
 from broker.upstream.http_release import Stamp
@@ -23,7 +24,7 @@ from broker.upstream.http_release import Stamp
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.trace import Tracer
+    from opentelemetry.trace import Span, Tracer
 
 TRACEPARENT = "traceparent"
 _HEX = re.compile(r"[0-9a-f]{32}")
@@ -68,11 +69,11 @@ class Tracing:
         return both
 
     @contextmanager
-    def release(self, request: ApprovalRequest) -> Iterator[None]:
+    def release(self, request: ApprovalRequest) -> Iterator[Span]:
         with self._tracer.start_as_current_span(
             "release", context=parent_of(request), attributes=_about(request), record_exception=False
-        ):
-            yield
+        ) as span:
+            yield span
 
     def close(self) -> None:
         self._provider.shutdown()
@@ -91,8 +92,13 @@ class _Released:
         self._upstreams = upstreams
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
-        with self._tracing.release(request):
-            return await self._upstreams.execute(request, relay)
+        with self._tracing.release(request) as span:
+            answer = await self._upstreams.execute(request, relay)
+            if errored(answer):
+                from opentelemetry.trace import StatusCode  # noqa: PLC0415 - only where spans are wanted
+
+                span.set_status(StatusCode.ERROR)
+            return answer
 
 
 def parent_of(request: ApprovalRequest) -> Context:

@@ -41,7 +41,7 @@ class UsageBook:
         elif isinstance(event, CallEnded):  # it was counted as one that succeeds
             self._add(event.at, event.caller, event.server, event.tool, Count(-1, 1))
         elif isinstance(event, Finished) and request is not None:
-            ran = request.state is RequestState.COMPLETED
+            ran = request.state is RequestState.COMPLETED and not event.why
             self._add(event.at, request.call.caller, request.call.server, request.call.tool, Count(int(ran), int(not ran)))
 
     def _add(self, at: datetime, caller: Caller, server: str, tool: str, count: Count) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import anyio
@@ -20,7 +20,8 @@ import structlog
 from broker.approvals.fitness import Fit, Fitness
 from broker.approvals.ports import Changes, RequestStore, Upstreams
 from broker.domain.calls import digest_of
-from broker.domain.requests import ApprovalRequest, Claim, RequestId, RequestState
+from broker.domain.outcomes import errored
+from broker.domain.requests import ApprovalRequest, Change, Claim, RequestId, RequestState
 from broker.errors import BrokerError, ChannelError, OutcomeLost, RequestError, StoreUnavailable, UpstreamUntouched
 
 log = structlog.get_logger()
@@ -32,6 +33,7 @@ SCAN = 1.0
 DRAIN = 3.0
 # Messages an attached caller may lag behind; the answer itself never goes this way.
 BACKLOG = 1_000
+TOOL_ERROR = "the tool ran and answered with an error"
 
 
 class Line(Protocol):
@@ -220,14 +222,14 @@ class Releaser:
         """Write how it ended, for as long as it takes the store to come back."""
         told = "the server answered with an error" if answer is not None and _is_error(answer) else failed
         mark = digest_of(msgspec.json.decode(answer)) if answer is not None and not told else ""
+        odd = TOOL_ERROR if answer is not None and errored(answer) else ""
+
+        def closed(held: ApprovalRequest, now: datetime) -> Change:
+            return held.failed(fence, now, told, answer) if told else held.completed(fence, now, answer or b"", mark, odd)
+
         while True:
             try:
-                await self._requests.update(
-                    request_id,
-                    lambda held, now: (
-                        held.failed(fence, now, told, answer) if told else held.completed(fence, now, answer or b"", mark)
-                    ),
-                )
+                await self._requests.update(request_id, closed)
                 return
             except StoreUnavailable:
                 await anyio.sleep(SCAN)

@@ -140,7 +140,7 @@ class Claimed(RequestEvent, frozen=True, tag="request.claimed"):
 
 
 class Finished(RequestEvent, frozen=True, tag="request.finished"):
-    """Completed or failed. `result` is the digest of the answer; `why` says what went wrong."""
+    """Completed or failed. `result` is the digest of the answer; `why` says what went wrong, also of a tool that ran."""
 
     fence: int
     result: str = ""

@@ -93,3 +93,27 @@ def outcome_of(request: ApprovalRequest, answer: bytes | None, *, joined: bool =
     if request.delivered_at is not None:
         return Gone(request.id, "its result was delivered before")
     return Gone(request.id, request.note or "its result was kept for a while, and nobody fetched it")
+
+
+class _Result(msgspec.Struct, rename={"is_error": "isError"}):
+    is_error: bool = False
+
+
+class _Answer(msgspec.Struct):
+    """As much of an answer as tells whether it is an error."""
+
+    result: _Result | None = None
+
+
+_answer = msgspec.json.Decoder(_Answer).decode
+
+
+def errored(answer: bytes) -> bool:
+    """Does a server's answer, or its `result` or `error` alone, say that the call failed? Most hold neither word."""
+    if b'"isError"' not in answer and b'"error"' not in answer:
+        return False
+    try:
+        result = _answer(answer).result
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return True
+    return result is None or result.is_error

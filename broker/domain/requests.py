@@ -177,11 +177,14 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
             raise StaleFence("the lease ran out", request=self.id, fence=fence)
         return Change(self._next(claim=msgspec.structs.replace(claim, lease_until=now + lease)), None)
 
-    def completed(self, fence: int, now: datetime, answer: bytes, answer_digest: str) -> Change:
-        """Close it with the upstream's answer, also late: the right fence still closes an UNKNOWN request."""
+    def completed(self, fence: int, now: datetime, answer: bytes, answer_digest: str, why: str = "") -> Change:
+        """Close it with the upstream's answer, also late: the right fence still closes an UNKNOWN request.
+
+        `why` tells the audit that the tool ran and answered with an error.
+        """
         self._held(fence, RequestState.EXECUTING, RequestState.UNKNOWN)
         after = self._next()._ended(RequestState.COMPLETED, now)
-        return Change(after, events.Finished(at=now, **after._stamp(), fence=fence, result=answer_digest), answer)
+        return Change(after, events.Finished(at=now, **after._stamp(), fence=fence, result=answer_digest, why=why), answer)
 
     def failed(self, fence: int, now: datetime, why: str, answer: bytes | None = None) -> Change:
         """Close it: the upstream was not reached, or answered with an error, and that is known."""

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from broker.domain.outcomes import errored
 from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.gateway.envelope import INTERNAL_ERROR, RpcId, encoded
 from broker.gateway.exchange import Exchange, Header
@@ -31,19 +32,6 @@ class _Tip(msgspec.Struct):
 
 
 _tip = msgspec.json.Decoder(_Tip).decode
-
-
-class _Result(msgspec.Struct, rename={"is_error": "isError"}):
-    is_error: bool = False
-
-
-class _Answer(msgspec.Struct):
-    """As much of an answer as tells whether it is an error."""
-
-    result: _Result | None = None
-
-
-_answer = msgspec.json.Decoder(_Answer).decode
 
 
 async def nothing() -> None:
@@ -138,7 +126,7 @@ async def _json(
             body = edited(body, edit)
         await recorded()
         await exchange.reply(answer.status, body, headers=headers)
-        return not _fails(body)
+        return not errored(body)
     await recorded()
     length = [(b"content-length", b"%d" % answer.length)] if answer.length is not None else []
     await exchange.start(answer.status, [(b"content-type", b"application/json"), *length, *headers])
@@ -150,7 +138,7 @@ async def _json(
     except OutcomeLost:
         return False  # the head is out: all that is left is to end the connection early, which the client can see
     await exchange.write(b"", more=False)
-    return len(seen) > SMALL or not _fails(seen)
+    return len(seen) > SMALL or not errored(seen)
 
 
 async def _stream(visit: Visit, answer: Answer, headers: list[Header], edit: Edit | None) -> bool:
@@ -170,7 +158,7 @@ async def _stream(visit: Visit, answer: Answer, headers: list[Header], edit: Edi
         told = {"code": INTERNAL_ERROR, "message": f"{why}: its result is unknown"}
         await exchange.write(as_event(encoded({"jsonrpc": "2.0", "id": visit.message.id, "error": told})))
     await exchange.write(b"", more=False)
-    return not _fails(last) if answered else resumable
+    return not errored(last) if answered else resumable
 
 
 def _passed(event: Event, edit: Edit | None) -> bytes:
@@ -186,14 +174,3 @@ def _answers(data: bytes, rpc_id: RpcId | None) -> bool:
     except (msgspec.DecodeError, UnicodeDecodeError):
         return False
     return tip.id == rpc_id and not tip.method
-
-
-def _fails(data: bytes) -> bool:
-    """Is this answer an error? Nearly all are not, and hold neither word."""
-    if b'"isError"' not in data and b'"error"' not in data:
-        return False
-    try:
-        result = _answer(data).result
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return True
-    return result is None or result.is_error
