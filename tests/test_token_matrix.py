@@ -88,8 +88,9 @@ OPEN_TO_AGENTS = {
     "POST /mcp/nowhere": 404,
     "POST /mcp": 200,
 }
-AGENT = SHUT | OPEN_TO_AGENTS | {"POST /api/authz/check": 200}
-ANOTHER_SERVERS = SHUT | dict.fromkeys(OPEN_TO_AGENTS, 404) | {"POST /mcp": 400} | {"POST /api/authz/check": 200}
+PAGES = dict.fromkeys(("GET /", "GET /r/ID", "POST /r/ID/review"), 403)
+AGENT = SHUT | OPEN_TO_AGENTS | PAGES | {"POST /api/authz/check": 200}
+ANOTHER_SERVERS = SHUT | PAGES | dict.fromkeys(OPEN_TO_AGENTS, 404) | {"POST /mcp": 400} | {"POST /api/authz/check": 200}
 PERSON = SHUT | {
     "POST /api/authz/check": 200, "GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200,
     "GET /api/v1/requests/ID": 200, "GET /api/v1/requests/ID/receipt": 409, "POST /api/v1/requests/ID/reviews": 409,

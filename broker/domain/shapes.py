@@ -8,7 +8,7 @@ Every quantifier is bounded or runs over characters that the next one excludes, 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -69,6 +69,9 @@ _SHAPES = (
         r"""["']?\s{0,4}[=:]\s{0,4}["']?)(?P<s>[A-Za-z0-9+/=_.~!@#%^*-]{6,})""",
     ),
 )
+# All hints in one pass, which short texts are done with sooner; none is the beginning of another, so none hides one.
+_HINTS = re.compile(f"(?=({'|'.join({re.escape(hint) for shape in _SHAPES for hint in shape.hints})}))")
+_SHORT = 256
 _CARD = re.compile(
     r"(?<![\w.-])[3-6]\d{3}(?:[ -]?\d{4}){2}[ -]?\d{3,4}(?![\w.-])|(?<![\w.-])3[47]\d{2}[ -]?\d{6}[ -]?\d{5}(?![\w.-])"
 )
@@ -90,16 +93,22 @@ def spans(text: str) -> tuple[Span, ...]:
 
 
 def _found(text: str) -> Iterator[Span]:
-    lowered = text.lower()
-    for shape in _SHAPES:
-        if any(hint in lowered for hint in shape.hints):
-            group = "s" if "s" in shape.pattern.groupindex else 0
-            for match in shape.pattern.finditer(text):
-                yield Span(*match.span(group), shape.what)
+    for shape in _possible(text.lower()):
+        group = "s" if "s" in shape.pattern.groupindex else 0
+        for match in shape.pattern.finditer(text):
+            yield Span(*match.span(group), shape.what)
     if _DIGITS.search(text):
         for match in _CARD.finditer(text):
             if _luhn(match.group()):
                 yield Span(*match.span(), "card number")
+
+
+def _possible(lowered: str) -> Collection[Shape]:
+    """The shapes that may be in a text, in their order."""
+    if len(lowered) <= _SHORT:
+        hints = set(_HINTS.findall(lowered))
+        return [shape for shape in _SHAPES if not hints.isdisjoint(shape.hints)] if hints else ()
+    return [shape for shape in _SHAPES if any(hint in lowered for hint in shape.hints)]
 
 
 def _luhn(text: str) -> bool:

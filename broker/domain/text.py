@@ -36,6 +36,11 @@ def segments(text: str, *, keep: str = "\n\t") -> list[tuple[bool, str]]:
     return pieces
 
 
+def unseen_in(text: str, *, keep: str = "\n\t") -> int:
+    """Return how many characters of `text` can't be seen."""
+    return 0 if _all_seen(text, keep) else sum(text.count(char) for char in set(text) if _unseen(char, keep))
+
+
 def _all_seen(text: str, keep: str) -> bool:
     """Is there certainly nothing hidden? What Python calls printable holds no control, format or separator character."""
     for char in keep:

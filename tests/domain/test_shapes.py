@@ -4,7 +4,7 @@ from time import thread_time
 
 import pytest
 
-from broker.domain.shapes import Span, names_a_secret, spans
+from broker.domain.shapes import _SHAPES, Span, names_a_secret, spans
 
 SECRETS = {
     "JSON Web Token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r",
@@ -105,3 +105,14 @@ def test_names_of_secrets(name: str) -> None:
 )
 def test_names_of_other_things(name: str) -> None:
     assert not names_a_secret(name)
+
+
+@pytest.mark.parametrize("secret", [*SECRETS.values(), *(text for text, _, _ in PARTS)])
+def test_short_and_long_texts_are_looked_through_alike(secret: str) -> None:
+    for text in (secret, f"token {secret}", f"bearerbasictoken={secret}", secret * 2):
+        assert spans(text) == spans(text + " ." * 200)
+
+
+def test_no_hint_begins_another_which_the_one_pass_over_short_texts_would_miss() -> None:
+    hints = {hint for shape in _SHAPES for hint in shape.hints}
+    assert [(one, other) for one in hints for other in hints if one != other and other.startswith(one)] == []

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
 
 from broker.approvals.ports import Query
 from tests.fakes.scripted import Reply, Seen, Upstream, answer
@@ -98,9 +99,13 @@ async def test_arguments_beyond_the_policys_limits_are_denied_and_audited(
     assert rules == [("arguments",), ("arguments",)]
 
 
-async def test_a_body_of_more_than_a_megabyte_is_refused(scripted: Rig, http: httpx2.AsyncClient) -> None:
-    response = await post(http, scripted.mcp("scripted"), call("echo", {"text": "x" * (1 << 20)}))
+@pytest.mark.parametrize("size", [1 << 20, 10_000_000])
+async def test_a_body_of_more_than_a_megabyte_is_refused_and_people_are_shown_nothing(
+    scripted: Rig, http: httpx2.AsyncClient, size: int
+) -> None:
+    response = await post(http, scripted.mcp("scripted"), call("park_me", {"text": "<script>" * (size // 8)}))
     assert (response.status_code, response.json()["error"]["code"]) == (413, -32600)
+    assert (await scripted.store.requests.find(Query(), limit=1)).requests == ()
 
 
 async def test_text_that_hides_itself_passes_as_it_is_and_is_held_as_it_is(

@@ -86,10 +86,13 @@ async def test_no_door_for_people_opens_to_an_agents_token(scene: Scene) -> None
         "/sign-in": {"data": {"code": scene.town.mallory}},
         "/account/sessions/end": {"data": {}},
     }
+    posts |= {
+        path: {**body, "data": body["data"] | {"csrf": scene.town.mallory}} for path, body in posts.items() if "data" in body
+    }
     gets = ("/api/v1/me", "/api/v1/requests", f"/api/v1/requests/{request_id}", "/api/v1/watch", "/", "/live", f"/r/{request_id}")
     gives = (
         {"authorization": f"Bearer {scene.town.mallory}"},
-        {"cookie": f"session={scene.town.mallory}; __Host-session={scene.town.mallory}"},
+        {"cookie": f"broker={scene.town.mallory}; __Host-broker={scene.town.mallory}"},
         {},
     )
     for headers in gives:

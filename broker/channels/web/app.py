@@ -17,6 +17,7 @@ from broker.channels.web import (
     authz_api,
     batch_page,
     batches_api,
+    call_file,
     conversation,
     failures,
     feedback_page,
@@ -59,7 +60,7 @@ def web_app(parts: WebParts) -> Litestar:
     return Litestar(
         [
             *inbox.ROUTES, *batch_page.ROUTES, *history.ROUTES, *request_page.ROUTES, *why_page.ROUTES, *feedback_page.ROUTES,
-            *conversation.ROUTES,
+            *conversation.ROUTES, *call_file.ROUTES,
             *receipt_file.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,

@@ -24,7 +24,8 @@ _SHELL_NAMES = frozenset(("command", "cmd", "shell", "script", "bash"))
 
 
 class Piece(msgspec.Struct, frozen=True):
-    """A run of text. `kind`: text, key, string, number, word, mark, hidden (stands for unseen characters) or cover (redacted)."""
+    """A run of text. `kind`: text, key, string, number, word, mark, hidden (stands for unseen characters), cover (redacted)
+    or gap (says what is left out)."""
 
     kind: str
     text: str
@@ -40,10 +41,11 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 class Laid(msgspec.Struct, frozen=True):
-    """All members, and how many unseen characters are among them."""
+    """All members, and how many unseen characters are among them. `cut`: only heads and tails are here."""
 
     rows: tuple[Argument, ...]
     hidden: int
+    cut: bool = False
 
 
 def lay_out(values: Mapping[str, Any], masked: Sequence[Masked], root: str) -> Laid:

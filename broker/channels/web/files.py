@@ -6,7 +6,7 @@ from litestar import Response, get
 from litestar.params import FromPath
 
 from broker.channels.web.parts import Web
-from broker.channels.web.visitors import AnyRequest
+from broker.channels.web.visitors import AnyRequest, bearer_of, intruders_of
 from broker.errors import UnknownRequest
 
 _TYPES = {
@@ -22,6 +22,7 @@ _TYPES = {
 @get("/sw.js", opt={"anonymous": True}, include_in_schema=False)
 async def service_worker(request: AnyRequest) -> Response[bytes]:
     """The worker that shows notifications. At the root, since a worker is for the addresses below its own; never cached."""
+    await intruders_of(request).keep_out((bearer_of(request),), request.url.path)
     script = Web.of(request).pages.static / "worker.js"
     return Response(script.read_bytes(), media_type=_TYPES[".js"], headers={"cache-control": "no-cache"})
 
@@ -29,6 +30,7 @@ async def service_worker(request: AnyRequest) -> Response[bytes]:
 @get("/static/{name:path}", opt={"anonymous": True}, include_in_schema=False)
 async def static_file(request: AnyRequest, name: FromPath[str]) -> Response[bytes]:
     """One file of the static folder. Addresses carry a hash, so they may be cached for ever."""
+    await intruders_of(request).keep_out((bearer_of(request),), request.url.path)
     folder = Web.of(request).pages.static.resolve()
     path = (folder / name.lstrip("/")).resolve()
     if not path.is_relative_to(folder) or path.suffix not in _TYPES or not path.is_file():

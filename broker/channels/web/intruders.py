@@ -1,17 +1,22 @@
-"""Agents at the people's door: whose credential is tried on the API for people is refused, and the audit says whose it was."""
+"""Agents at the people's doors: whose credential is tried on the API or the pages is refused, and the audit says whose it was."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from itertools import islice
 
 from broker.channels.web.ports import Authenticate, Note
+from broker.domain.calls import Caller
 from broker.domain.events import Noted
-from broker.errors import StoreUnavailable, Unauthenticated
+from broker.errors import Forbidden, StoreUnavailable, Unauthenticated
 
 # One entry an agent in this time: whoever tries without an end fills no audit.
 SELDOM = timedelta(minutes=1)
 MOST = 1_000
+# Characters of a text that may be a credential, and how many of them are tried in one form.
+SHORTEST, LONGEST = 16, 8_192
+AT_ONCE = 4
 
 
 class Intruders:
@@ -23,14 +28,25 @@ class Intruders:
         self._clock = clock
         self._noted: dict[str, datetime] = {}
 
-    async def tried(self, authorization: str | None, path: str) -> None:
-        """Note whose credential this is, if it is an agent's and was not noted just now."""
+    async def keep_out(self, credentials: Iterable[str], path: str) -> None:
+        """Raises `Forbidden` if one of these texts, brought by somebody who is not signed in, is an agent's credential."""
+        fit = (text for text in credentials if SHORTEST <= len(text) <= LONGEST and " " not in text)
+        for credential in islice(fit, AT_ONCE):
+            if await self.tried(f"Bearer {credential}", path):
+                raise Forbidden("this is an agent's credential: pages are for people")
+
+    async def tried(self, authorization: str | None, path: str) -> bool:
+        """Is this an agent's credential? It is noted whose, unless it was just now."""
         if self._callers is None or not authorization:
-            return
+            return False
         try:
             caller = await self._callers(authorization)
         except (Unauthenticated, StoreUnavailable):
-            return
+            return False
+        await self._noted_once(caller, path)
+        return True
+
+    async def _noted_once(self, caller: Caller, path: str) -> None:
         now, who = self._clock(), caller.agent or caller.workload or caller.user
         if now - self._noted.get(who, now - SELDOM) < SELDOM:
             return

@@ -59,7 +59,6 @@ from broker.registry.enrolling import Enrolling
 from broker.registry.ports import Once
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
-from broker.registry.widened import Widenings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +71,6 @@ class RegistryParts:
     reviewing: Reviewing
     accepting: Accepting
     declarations: Declarations
-    widenings: Widenings
     read: str = "signed_in"
     namespace: str = ""
     secret: bytes = b""

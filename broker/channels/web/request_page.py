@@ -15,10 +15,12 @@ from broker.channels.web.parts import Web, partial, reviewer
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.times import ago
 from broker.channels.web.verdicts import Given, Refusal, confirm, give, write_down
-from broker.channels.web.views import STATES
+from broker.channels.web.views import STATES, is_cut
 from broker.channels.web.visitors import AnyRequest, origin_of, posted
 from broker.domain.events import Noted
+from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest, RequestState
+from broker.domain.reviews import Verdict
 from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, Outdated, WrongMove
 
 
@@ -50,12 +52,19 @@ async def _given(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRe
     if form.get("policy", found.policy) != found.policy:
         raise Outdated("the policy asks for something else since you opened this page: look again", request=found.id)
     given = Given(form.get("verdict", ""), form.get("digest", ""), form.get("reason", ""), form.get("typed", ""))
+    _was_read(shown_to(web, who, found), given.verdict, form)
     if not form.get("answer"):
         return given
     decision = {"request": found.id, "digest": given.digest, "verdict": given.verdict}
     reply, origin = (form.get("nonce", ""), form["answer"]), origin_of(request, web.parts.public_url)
     evidence = await web.parts.passkeys.finish_approving(who.person, who.id, origin, reply, decision)
     return msgspec.structs.replace(given, evidence=evidence)
+
+
+def _was_read(shown: Shown, verdict: str, form: dict[str, str]) -> None:
+    """Raises `Refusal` for an approval of what the page cuts, unless the person says that they have read it."""
+    if verdict == Verdict.APPROVE and form.get("read") != "yes" and is_cut(shown):
+        raise Refusal("the page shows only heads and tails: download the whole call, read it, and say so")
 
 
 @post("/r/{request_id:str}/passkey", status_code=200, include_in_schema=False)
@@ -93,6 +102,7 @@ async def confirm_own(request: AnyRequest, request_id: FromPath[str]) -> Respons
     found = await seen(web, who, request_id)
     given = Given(form.get("verdict", ""), form.get("digest", ""), typed=form.get("typed", ""))
     try:
+        _was_read(shown_to(web, who, found), given.verdict, form)
         await confirm(web, found, who.person, shown_to(web, who, found), given)
     except BrokerError as error:
         return await again(request, web, who, found, error, "")

@@ -41,6 +41,7 @@ async def link_page(request: AnyRequest, secret: FromPath[str]) -> Response[str]
     try:
         link = await web.parts.links.look(secret)
     except Unauthenticated as error:
+        await web.intruders.keep_out((secret,), "/sign-in")
         return refused(request, web, error, "/")
     return web.page(request, "link.html", secret=secret, whom=web.people().person(link.person))
 
@@ -55,6 +56,7 @@ async def sign_in(request: AnyRequest) -> Response[str] | Redirect:
     try:
         link = await web.parts.links.use(secret, loopback=on_loopback(request))
     except Unauthenticated as error:
+        await web.intruders.keep_out((secret,), request.url.path)
         return refused(request, web, error, after)
     begun = await web.parts.sessions.start(
         link.person, how="link", software=request.headers.get("user-agent", ""), address=address_of(request),

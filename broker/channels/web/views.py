@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
 from broker.channels.web.arguments import Laid, Piece, lay_out, pieces
 from broker.channels.web.differences import Compared
+from broker.channels.web.excerpts import excerpt, too_large
 from broker.channels.web.standing import Standing
 from broker.channels.web.timeline import Moment
 from broker.domain.calls import digest_of
@@ -17,9 +19,12 @@ from broker.domain.people import People
 from broker.domain.redaction import Cause, Masked, Shown
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Review, progress
+from broker.domain.text import clipped
 from broker.insights.signals import Signal
 
 SOON = timedelta(minutes=5)
+# Characters of a decisive field: what is longer stands whole among the arguments.
+FIELD = 2_000
 
 STATES = {
     RequestState.PENDING: "Waiting",
@@ -103,6 +108,10 @@ class RequestView(msgspec.Struct, frozen=True):
         return "".join(piece.text for piece in self.title)
 
     @property
+    def cut(self) -> bool:
+        return self.arguments.cut or self.rest.cut
+
+    @property
     def hidden(self) -> int:
         return self.arguments.hidden + self.rest.hidden
 
@@ -124,11 +133,11 @@ def request_view(
         request=request,
         state=STATES[request.state],
         title=pieces(shown.title),
-        fields=tuple((label_of(field.label), pieces(field.value)) for field in shown.fields),
-        arguments=lay_out(
+        fields=tuple((label_of(field.label), pieces(clipped(field.value, FIELD))) for field in shown.fields),
+        arguments=laid(
             shown.arguments if isinstance(shown.arguments, dict) else {"arguments": shown.arguments}, shown.masked, "args"
         ),
-        rest=lay_out(shown.rest, shown.masked, "rest"),
+        rest=laid(shown.rest, shown.masked, "rest"),
         ruled=sum(item.by is Cause.RULE for item in shown.masked),
         secrets=shown.secrets,
         whole=shown.whole,
@@ -148,6 +157,16 @@ def request_view(
         view=view_digest(request, shown),
         now=now,
     )
+
+
+def laid(values: Mapping[str, Any], masked: Sequence[Masked], root: str) -> Laid:
+    """Lay out what fits a page, and heads and tails of what does not."""
+    return excerpt(values) if too_large(values) else lay_out(values, masked, root)
+
+
+def is_cut(shown: Shown) -> bool:
+    """Does a page show only heads and tails of this call?"""
+    return too_large(shown.arguments) or too_large(shown.rest)
 
 
 def view_digest(request: ApprovalRequest, shown: Shown) -> str:

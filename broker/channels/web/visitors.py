@@ -16,6 +16,7 @@ from litestar.enums import ScopeType
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from broker.channels.web.intruders import Intruders
 from broker.channels.web.ports import Sessions, SignedIn
 from broker.channels.web.proxy import Proxy, Vouched
 from broker.errors import Forbidden, Malformed, Unauthenticated
@@ -75,7 +76,9 @@ class Visitors(ASGIMiddleware):
             same_site(request)
         vouched = self._proxy.look(address_of(request), lambda name: request.headers.getall(name, []))
         scope["state"]["vouched"] = vouched
-        scope["state"]["visitor"] = await self._found(self._jar.read(request), vouched)
+        found = scope["state"]["visitor"] = await self._found(self._jar.read(request), vouched)
+        if found is None:
+            await intruders_of(request).keep_out((bearer_of(request), self._jar.read(request)), request.url.path)
         await next_app(scope, receive, send)
 
     async def _found(self, secret: str, vouched: Vouched | None) -> SignedIn | None:
@@ -90,6 +93,16 @@ class Visitors(ASGIMiddleware):
         """A name that somebody else points at us (DNS rebinding) would make their page ours."""
         if _hostname(request) not in self._hosts:
             raise Forbidden("this broker is not known under this name: set BROKER_PUBLIC_URL to the address that people use")
+
+
+def intruders_of(request: AnyRequest) -> Intruders:
+    found: Intruders = request.app.state["web"].intruders
+    return found
+
+
+def bearer_of(request: AnyRequest) -> str:
+    """Return the token of an `Authorization` header, empty where there is none."""
+    return request.headers.get("authorization", "").partition(" ")[2].strip()
 
 
 def same_site(request: AnyRequest) -> None:
@@ -123,8 +136,10 @@ async def fields(request: AnyRequest) -> dict[str, str]:
 
 async def posted(request: AnyRequest) -> tuple[SignedIn, dict[str, str]]:
     """Return who sent a form, and its fields. Raises `SignInNeeded`, and `Forbidden` without the session's own token."""
-    who = visitor(request)
     form = await fields(request)
+    if request.scope["state"].get("visitor") is None:
+        await intruders_of(request).keep_out(form.values(), request.url.path)
+    who = visitor(request)
     if not who.posted(form.get("csrf", "")):
         raise Forbidden("this form belongs to another session: load the page again")
     return who, form

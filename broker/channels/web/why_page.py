@@ -9,10 +9,10 @@ import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
 
-from broker.channels.web.arguments import lay_out
 from broker.channels.web.detail import seen, shown_to
 from broker.channels.web.parts import Web
 from broker.channels.web.server_views import STANDINGS
+from broker.channels.web.views import laid
 from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
@@ -56,7 +56,7 @@ def _definition(stand: Stand | None) -> dict[str, Any]:
     return {
         "stand": stand,
         "stands": STANDINGS[stand.standing] if stand is not None else "",
-        "description": lay_out({name: value for name, value in raw.items() if name != "name"}, (), "rest"),
+        "description": laid({name: value for name, value in raw.items() if name != "name"}, (), "rest"),
     }
 
 

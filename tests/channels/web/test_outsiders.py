@@ -37,7 +37,7 @@ OWN = {
 """For whoever is signed in: their own things, with what an outsider gets."""
 
 ABOUT_REQUESTS = {
-    "GET /r/{request_id:str}", "GET /r/{request_id:str}/receipt",
+    "GET /r/{request_id:str}", "GET /r/{request_id:str}/receipt", "GET /r/{request_id:str}/call",
     "GET /r/{request_id:str}/looking", "GET /r/{request_id:str}/why", "POST /r/{request_id:str}/review",
     "POST /r/{request_id:str}/passkey", "POST /r/{request_id:str}/record", "POST /r/{request_id:str}/uncover",
     "POST /r/{request_id:str}/comment", "POST /r/{request_id:str}/confirm",
