@@ -14,6 +14,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from broker.channels.web import (
     account,
     api,
+    audit_api,
     authz_api,
     batch_page,
     batches_api,
@@ -65,7 +66,7 @@ def web_app(parts: WebParts) -> Litestar:
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,
-            *hooks_api.ROUTES, *validate_api.ROUTES,
+            *hooks_api.ROUTES, *validate_api.ROUTES, *audit_api.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
         middleware=[Visitors(parts.sessions, parts.proxy, web.jar, parts.public_url)],
