@@ -11,7 +11,9 @@ from urllib.parse import parse_qs
 
 import msgspec
 
+from broker.channels.slack.batch import BATCH, choices_of
 from broker.channels.slack.modals import REJECTION, reason_of
+from broker.domain.reviews import Verdict
 from broker.errors import Malformed
 
 CARD_EVENT = "approval_card"
@@ -33,7 +35,10 @@ class Press(msgspec.Struct, frozen=True, tag="press"):
 
 
 class Form(msgspec.Struct, frozen=True, tag="form"):
-    """A modal was submitted. `value` is what the button carried that opened it, `answer_url` where its person is answered."""
+    """A modal was submitted. `value` is what the button carried that opened it, `answer_url` where its person is answered.
+
+    `choices` are those of a batch: what each item's block carries, and the verdict.
+    """
 
     team: str
     user: str
@@ -41,6 +46,7 @@ class Form(msgspec.Struct, frozen=True, tag="form"):
     value: str
     reason: str
     answer_url: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
 
 
 class Home(msgspec.Struct, frozen=True, tag="home"):
@@ -135,9 +141,9 @@ def interaction(payload: bytes) -> Arrival | None:
     told = _read(payload, _Interaction)
     team = told.user.team_id or (told.team.id if told.team else "")
     if told.type == "view_submission" and told.view is not None:
-        reason = reason_of(told.view.state.get("values") or {})
+        values = told.view.state.get("values") or {}
         value, _, answer_url = told.view.private_metadata.partition("\n")
-        return Form(team, told.user.id, told.view.callback_id, value, reason, answer_url)
+        return Form(team, told.user.id, told.view.callback_id, value, reason_of(values), answer_url, choices_of(values))
     if told.type != "block_actions" or not told.actions:
         return None
     action = told.actions[0]
@@ -182,10 +188,20 @@ def form_of(body: bytes) -> dict[str, str]:
 
 
 def complaint(arrival: Arrival | None) -> dict[str, Any] | None:
-    """Return what a form answers at once instead of being accepted: a rejection needs a reason."""
+    """Return what a form answers at once instead of being accepted: a rejection needs a reason, a batch a choice."""
     if isinstance(arrival, Form) and arrival.form == REJECTION and not arrival.reason:
-        return {"response_action": "errors", "errors": {"words": "Choose a reason, or say it in your words."}}
+        return _wrong("Choose a reason, or say it in your words.")
+    if isinstance(arrival, Form) and arrival.form == BATCH:
+        verdicts = {verdict for _, verdict in arrival.choices}
+        if not verdicts:
+            return _wrong("Choose approve or reject for at least one.")
+        if Verdict.REJECT in verdicts and not arrival.reason:
+            return _wrong("Say why some are rejected: their agent reads it.")
     return None
+
+
+def _wrong(words: str) -> dict[str, Any]:
+    return {"response_action": "errors", "errors": {"words": words}}
 
 
 T = TypeVar("T")

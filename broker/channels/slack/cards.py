@@ -100,7 +100,7 @@ class Cards:
     async def _announce(self, request: ApprovalRequest, place: str, *, bare: bool = False) -> datetime | None:
         if request.state is not RequestState.PENDING:
             return None
-        if not self._digests.take_room(place):
+        if not self._digests.take_room(place, request):
             await self._digests.fold(request, place)
             return None
         sent = None
@@ -108,7 +108,7 @@ class Cards:
             sent = await self._post(request, place, bare=bare)
         finally:
             if sent is None:
-                self._digests.give_room(place)
+                self._digests.give_room(place, request)
         return None if sent is None else self._parts.clock()  # what happened meanwhile is shown at once
 
     async def _post(self, request: ApprovalRequest, place: str, *, bare: bool) -> Sent | None:

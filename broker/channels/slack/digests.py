@@ -13,6 +13,7 @@ from broker.channels.slack.home import digest
 from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.places import Post, decode_post, encode_post
 from broker.channels.slack.postman import Message, Sent
+from broker.domain.batches import proposal
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.errors import ChannelRefused, UnknownRequest
 
@@ -29,8 +30,15 @@ class _Open(msgspec.Struct):
     count: int = 0
 
 
+def run_of(request: ApprovalRequest) -> str:
+    """Return what tells one agent's batch from another's: its own label, or the run."""
+    told = proposal(request)
+    return f"{told.caller} {told.label}" if told.label else told.run
+
+
 class Digests:
-    """Counts what comes to a place, and folds what is too much. The counts are this broker's own: it alone posts."""
+    """Counts what comes to a place, and folds what is too much: for the place, or of one agent's batch. The counts are this
+    broker's own: it alone posts."""
 
     def __init__(self, parts: SlackParts) -> None:
         self._parts = parts
@@ -39,31 +47,50 @@ class Digests:
         self._open: dict[str, _Open] = {}
         self._looked: dict[str, datetime] = {}
 
-    def take_room(self, place: str) -> bool:
+    def take_room(self, place: str, request: ApprovalRequest) -> bool:
         """May one more card come to this place? If so, it is counted."""
-        now, recent = self._parts.clock(), self._recent.setdefault(place, deque())
-        while recent and now - recent[0] > timedelta(seconds=self._parts.tempo.crowd_window):
-            recent.popleft()
-        if len(recent) >= self._parts.tempo.crowd:
+        now, own = self._parts.clock(), f"{place} {run_of(request)}"
+        recent = {name: self._lately(name, now) for name in (place, own)}
+        if len(recent[place]) >= self._parts.tempo.crowd or len(recent[own]) >= self._parts.tempo.together:
             return False
-        recent.append(now)
+        for times in recent.values():
+            times.append(now)
         return True
 
-    def give_room(self, place: str) -> None:
+    def give_room(self, place: str, request: ApprovalRequest) -> None:
         """The card did not come after all."""
-        if self._recent.get(place):
-            self._recent[place].pop()
+        for name in (place, f"{place} {run_of(request)}"):
+            if self._recent.get(name):
+                self._recent[name].pop()
+
+    def _lately(self, name: str, now: datetime) -> deque[datetime]:
+        """When cards came, as far as it still counts. What is empty is forgotten."""
+        window = timedelta(seconds=self._parts.tempo.crowd_window)
+        for one in [one for one, times in self._recent.items() if times and now - times[-1] > window]:
+            del self._recent[one]
+        recent = self._recent.setdefault(name, deque())
+        while recent and now - recent[0] > window:
+            recent.popleft()
+        return recent
 
     async def fold(self, request: ApprovalRequest, place: str) -> None:
-        """Let the open digest of a place hold a request."""
-        now, held = self._parts.clock(), self._open.get(place)
+        """Let the open digest of a batch in a place hold a request; in a full place one digest holds all that agents ask."""
+        now, own = self._parts.clock(), f"{place} {run_of(request)}"
+        key = own if len(self._lately(own, now)) >= self._parts.tempo.together else place
+        held = self._open.get(key)
         old = held is None or now - held.since > timedelta(seconds=self._parts.tempo.digest_window)
         if held is None or old or held.count >= self._parts.tempo.digest_holds:
-            held = self._open[place] = _Open(f"{place} {secrets.token_hex(6)}", now)
+            self._forget(now)
+            held = self._open[key] = _Open(f"{place} {secrets.token_hex(6)}", now)
         held.count += 1
         await self._posts.fold(held.name, request.id, request.opened_at)
         await self._posts.put(request.id, place, encode_post(Post(digest=held.name, at=now.timestamp())))
         await self.changed(held.name)
+
+    def _forget(self, now: datetime) -> None:
+        """Digests that take nothing any more."""
+        window = timedelta(seconds=self._parts.tempo.digest_window)
+        self._open = {key: held for key, held in self._open.items() if now - held.since <= window}
 
     async def changed(self, name: str) -> None:
         """Look at a digest soon; many changes are one look."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from broker.channels.slack import blocks
+from broker.channels.slack.batch import together_buttons
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.card import Card, buttons
 from broker.channels.slack.face import Face
@@ -40,7 +41,7 @@ def unknown_home(words: str) -> Block:
 
 
 def digest(requests: Sequence[ApprovalRequest], face: Face) -> Card:
-    """Return one message for many requests that came at once. Each is decided in App Home, with the command or on its page."""
+    """Return one message for many requests that came at once: decided in a form for a batch, in App Home or on their pages."""
     waiting = sum(request.state is RequestState.PENDING for request in requests)
     words = f"{waiting} of {len(requests)} requests wait" if waiting else f"{len(requests)} requests, all decided"
     latest = sorted(requests, key=lambda request: (request.state is not RequestState.PENDING, request.opened_at))
@@ -48,11 +49,12 @@ def digest(requests: Sequence[ApprovalRequest], face: Face) -> Card:
     if len(requests) > IN_DIGEST:
         lines.append(blocks.section(blocks.text(f"and {len(requests) - IN_DIGEST} more")))
     hint = blocks.section(
-        blocks.text("They came faster than cards can be read: decide in this app's Home, or on the pages.", italic=True)
+        blocks.text("They came faster than cards are read: decide together, in this app's Home, or on the pages.", italic=True)
     )
     parts = [blocks.header(words), blocks.rich(blocks.bullets(lines), hint)]
-    if inbox := face.inbox():
-        parts.append(blocks.actions("inbox", blocks.open_button(inbox, "Open the inbox")))
+    inbox = face.inbox()
+    if buttons := [*together_buttons(requests), *([blocks.open_button(inbox, "Open the inbox")] if inbox else [])]:
+        parts.append(blocks.actions("inbox", *buttons))
     return Card(words, parts)
 
 

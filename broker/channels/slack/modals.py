@@ -42,7 +42,7 @@ def details(request: ApprovalRequest, face: Face) -> Block:
     body = [blocks.rich(blocks.preformatted(run)) for run in held]
     if len(runs) > len(held):
         body.append(blocks.rich(blocks.section(blocks.text("The rest does not fit in Slack: open its page.", bold=True))))
-    return _modal("Details", [*head, *body, *tail])
+    return modal("Details", [*head, *body, *tail])
 
 
 def rejection(request: ApprovalRequest, face: Face, value: Pressed, answer_url: str = "") -> Block:
@@ -66,7 +66,7 @@ def rejection(request: ApprovalRequest, face: Face, value: Pressed, answer_url: 
         "callback_id": REJECTION,
         "private_metadata": f"{value.value}\n{answer_url}"[:METADATA],
     }
-    return _modal("Reject this call?", parts) | form
+    return modal("Reject this call?", parts) | form
 
 
 def reason_of(values: Mapping[str, Any]) -> str:
@@ -80,10 +80,11 @@ def reason_of(values: Mapping[str, Any]) -> str:
 
 def notice(title: str, words: str) -> Block:
     """Return a modal that says one thing: for places where Slack lets us answer in no other way."""
-    return _modal(title, [blocks.rich(blocks.section(blocks.text(words)))])
+    return modal(title, [blocks.rich(blocks.section(blocks.text(words)))])
 
 
-def _modal(title: str, parts: list[Block]) -> Block:
+def modal(title: str, parts: list[Block]) -> Block:
+    """Return a modal without a form."""
     return {"type": "modal", "title": blocks.plain(title, TITLE), "close": blocks.plain("Close", TITLE), "blocks": parts}
 
 

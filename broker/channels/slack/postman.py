@@ -21,7 +21,7 @@ class Tempo(msgspec.Struct, frozen=True):
 
     `post`: one message a second and conversation. `update`: `chat.update` is tier 3, 50 a minute and workspace.
     `publish`: `views.publish` is tier 4, 100 a minute and workspace. `gap` and `digest_gap`: between two updates of one message.
-    `crowd`: cards a minute in one conversation before they fold.
+    `crowd`: cards a minute in one conversation before they fold; `together`: those of one agent's batch.
     """
 
     post: float = 1.0
@@ -30,6 +30,7 @@ class Tempo(msgspec.Struct, frozen=True):
     update_burst: int = 10
     gap: float = 1.5
     crowd: int = 20
+    together: int = 3
     crowd_window: float = 60.0
     digest_gap: float = 4.0
     digest_holds: int = 100

@@ -44,6 +44,12 @@ def needed_words(request: ApprovalRequest) -> str:
     return ", ".join(f"{item.have} of {item.need.count} from {item.need.group}" for item in needs(request))
 
 
+def may_see(request: ApprovalRequest, person: str, groups: Iterable[str]) -> bool:
+    """Those who are asked, who asked, and who answered."""
+    involved = {*request.call.caller.people, *(review.reviewer for review in request.reviews)}
+    return person in involved or bool(set(groups) & {*request.plan.groups, *request.escalated})
+
+
 def marks(request: ApprovalRequest) -> list[Block]:
     """Request id and digest prefix: the same on every channel, so that people can compare."""
     return [blocks.line(f"{request.id} · digest {request.digest.removeprefix('sha256:')[:12]}", 120, italic=True)]

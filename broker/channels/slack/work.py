@@ -6,6 +6,7 @@ from typing import assert_never
 
 from broker.channels.slack import blocks
 from broker.channels.slack.arrivals import Arrival, Carded, Command, Form, Home, Press
+from broker.channels.slack.batch import BATCH, TOGETHER, batch_form
 from broker.channels.slack.card import APPROVE, DETAILS, REJECT, card, may_approve_here, view_of
 from broker.channels.slack.cards import Cards
 from broker.channels.slack.digests import SUBJECT as DIGEST
@@ -20,7 +21,8 @@ from broker.channels.slack.parts import SlackParts
 from broker.channels.slack.places import Post
 from broker.channels.slack.results import ACTION as RESULT
 from broker.channels.slack.results import Results
-from broker.channels.slack.status import needed_words
+from broker.channels.slack.status import may_see, needed_words
+from broker.channels.slack.together import Together
 from broker.domain.people import Reviewer
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
@@ -45,6 +47,7 @@ class Work:
         self._homes = homes
         self._linking = linking
         self._results = results
+        self._together = Together(parts)
 
     async def handle(self, arrival: Arrival) -> None:
         """Raises `StoreUnavailable`: then it has to be handled again."""
@@ -68,7 +71,7 @@ class Work:
         if press.action.startswith(RESULT):
             return await self._answered(press)
         carried = pressed(press.value)
-        if carried is None or press.action not in (APPROVE, REJECT, DETAILS):
+        if carried is None or not (press.action in (APPROVE, REJECT, DETAILS) or press.action.startswith(TOGETHER)):
             return None
         await self._remember(press, carried)
         known = await self._parts.identities.who(press.team, press.user)
@@ -97,6 +100,9 @@ class Work:
             await self._decide(press, carried, known, Verdict.APPROVE)
         elif not self._may_see(request, known):
             await self._tell(press, "Only those who are asked can do this.")
+        elif press.action.startswith(TOGETHER):
+            batch = await self._together.batch(request, known)
+            await self._open(press, batch_form(batch, face, known.person, carried, press.answer_url))
         elif press.action == REJECT:
             await self._open(press, rejection(request, face, carried, press.answer_url))
         else:
@@ -104,14 +110,17 @@ class Work:
 
     async def _form(self, form: Form) -> None:
         carried = pressed(form.value)
-        if form.form != REJECTION or carried is None or not form.reason:
+        whole = form.choices if form.form == BATCH else form.form == REJECTION and form.reason
+        if carried is None or not whole:
             return None
         known = await self._parts.identities.who(form.team, form.user)
         if isinstance(known, Stranger):
             return await self._tell(form, known.why)
         try:
+            if form.form == BATCH:
+                return await self._decide_batch(form, carried, known)
             await self._decide(form, carried, known, Verdict.REJECT, form.reason)
-        except (RequestError, NotPermitted) as error:
+        except (RequestError, NotPermitted, Malformed) as error:
             await self._look_again(carried.request)
             await self._tell(form, _sentence(error.message))
 
@@ -129,11 +138,13 @@ class Work:
         after = await self._parts.desk.review(request.id, by, verdict, digest=carried.digest, reason=reason, view=view)
         return await self._tell(said, _counted(after, verdict))
 
+    async def _decide_batch(self, form: Form, carried: Pressed, known: Known) -> None:
+        """Count each choice, and say what became of each."""
+        told = await self._together.decide(form, await self._parts.desk.look(carried.request), known)
+        await self._tell(form, "What became of your answers", told)
+
     def _may_see(self, request: ApprovalRequest, known: Known) -> bool:
-        """Those who are asked, who asked, and who answered."""
-        groups = self._parts.desk.groups_of(Reviewer(known.person, "slack", known.groups))
-        involved = {*request.call.caller.people, *(review.reviewer for review in request.reviews)}
-        return known.person in involved or bool(set(groups) & {*request.plan.groups, *request.escalated})
+        return may_see(request, known.person, self._parts.desk.groups_of(Reviewer(known.person, "slack", known.groups)))
 
     async def _remember(self, press: Press, carried: Pressed) -> None:
         """A click on a card whose address got lost brings it back."""

@@ -118,9 +118,11 @@ async def _view(web: Web, who: SignedIn, found: ApprovalRequest, ticked: Mapping
 
 
 async def _result(web: Web, who: SignedIn, answer: Answered) -> Result:
-    """One answer in the words of the page. A request that this person may not see is named by what they sent alone."""
+    """One answer in the words of the page. A request that is no part of the batch is named by what was sent alone."""
     request_id = answer.item.request
     try:
+        if isinstance(answer.error, UnknownRequest):
+            raise answer.error
         current = await seen(web, who, request_id)
     except BrokerError:
         return Result("", pieces(request_id[:80]), "there is no such request", "odd")

@@ -73,8 +73,8 @@ SEED: dict[str, Any] = {
 
 # Slack's limits a hundred times faster, so that tests don't wait.
 FAST = Tempo(
-    post=0.01, update=0.0125, gap=0.02, crowd_window=0.6, digest_gap=0.05, home_gap=0.03, look=0.02, retry=0.05, retry_most=0.2,
-    publish=0.006, fallback_after=0.3, lease=1.5,
+    post=0.01, update=0.0125, gap=0.02, together=20, crowd_window=0.6, digest_gap=0.05, home_gap=0.03, look=0.02, retry=0.05,
+    retry_most=0.2, publish=0.006, fallback_after=0.3, lease=1.5,
 )  # fmt: skip
 ALICE = Caller(agent="billing-bot", user="alice@example.com", owner="owen@example.com")
 

@@ -99,7 +99,7 @@ async def test_a_folded_request_is_decided_on_the_web_and_its_digest_says_so(ben
         folded_ones = [await bench.parked(amount=amount) for amount in (2, 3)]
         digest = await bench.card(says="2 of 2 requests wait")
         assert "Refund 2 to A-1" in text(digest)
-        assert buttons(digest) == ["open"]
+        assert buttons(digest) == ["together0", "open"]
         await bench.review(folded_ones[0], "fay@example.com")
         await bench.card(says="1 of 2 requests wait")
         await bench.review(folded_ones[1], "fay@example.com")

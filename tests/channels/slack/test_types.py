@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from broker.channels.slack.batch import batch_form
 from broker.channels.slack.card import bare_parts, card, outcome
 from broker.channels.slack.face import Pressed
 from broker.channels.slack.home import digest, home, listing, unknown_home
@@ -54,6 +55,7 @@ def test_every_card_and_modal_has_slacks_own_types(node: Node, tmp_path: Path) -
         messages.append(question(request, FACE))
         messages += [reply.parts for reply in replies(request, FACE, request.expires_at - A_MINUTE, NOON)]
         views += [details(request, FACE), rejection(request, FACE, values), home([request], FACE)]
+    views.append(batch_form(list(states().values()), FACE, "dana@example.com", Pressed(states()["pending"].id)))
     messages.append(digest(list(states().values()) * 3, FACE).parts)
     assert judged(node, tmp_path, program(messages, views)) == ""
 

@@ -124,6 +124,7 @@ async def test_a_form_that_was_overtaken_answers_item_by_item(site: Site) -> Non
         ("Not counted", "There is no such request."),
     ]
     assert "<b>odd" not in answer.text
+    assert "Foreign" not in answer.text
     again = await sent(site, ann, page, {requests[2].id: "approve"})
     assert results(again.text)[0][0] == "Not counted"
     assert len((await site.store.requests.get(requests[2].id)).reviews) == 1
