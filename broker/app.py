@@ -56,6 +56,7 @@ from broker.tracing import Tracing, all_of, tracing
 from broker.usage import UsageBook
 from broker.versions import Versions
 from broker.vitals import Vitals
+from broker.widened import FileEdits
 
 OPEN_LOOPBACK = "Any program on this machine may call the servers without a token. Unset open_loopback to end that."
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
@@ -243,6 +244,7 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
         sealer,
         cases.releaser,
         janitor,
+        FileEdits(ground.registry, out, store, Versions(ground.data / "policies"), ground.settings.environment),
         Courier(store.outbox, store.requests, channels),
     ):
         await ground.rooms.enter_async_context(room.running())

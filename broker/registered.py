@@ -27,6 +27,7 @@ from broker.registry.pins import Pins
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
 from broker.registry.tracker import Notice, notice_of, told_of
+from broker.registry.widened import Widenings
 from broker.reload import PolicyFolder
 from broker.settings import Settings
 from broker.store.open import Store
@@ -50,7 +51,8 @@ class Registry:
         return RegistryParts(
             reviewing=Reviewing(self.enrolling, tools, pins, self.joined, store.clock),
             accepting=Accepting(self.enrolling, tools, pins, store.refused, store.audit, store.clock),
-            declarations=self.declarations, read=settings.registry_read, namespace=settings.registry_namespace,
+            declarations=self.declarations, widenings=Widenings(store.widened),
+            read=settings.registry_read, namespace=settings.registry_namespace,
             secret=secret_of(settings), once=store.once,
         )  # fmt: skip
 

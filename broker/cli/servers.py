@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from broker.cli.credentials import Office, office
+from broker.cli.servers_diff import add_diff
 from broker.cli.servers_registry import add_verbs, enrolments
 from broker.domain.text import clipped
 from broker.errors import ConfigInvalid, UpstreamError
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def add(commands: argparse._SubParsersAction[Any]) -> None:
-    """Add `servers ls|show|probe|pin` and the registry's verbs."""
+    """Add `servers ls|show|probe|pin|diff` and the registry's verbs."""
     group = commands.add_parser("servers", help="guarded servers: list, probe, accept their tools, enrol, review")
     verbs = group.add_subparsers(dest="verb", metavar="VERB", required=True)
     verbs.add_parser("ls", help="list the servers of the catalogue").set_defaults(run=_ls)
@@ -40,6 +41,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     pin.add_argument("--yes", action="store_true", help="do not ask")
     pin.add_argument("--drop", action="store_true", help="take the acceptance back")
     pin.set_defaults(run=_pin)
+    add_diff(verbs)
     add_verbs(verbs)
 
 

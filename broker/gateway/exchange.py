@@ -53,14 +53,16 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """Return the request's body. Raises `Malformed` beyond `limit` bytes or 30 s, `ClientGone`."""
-        with anyio.move_on_after(BODY_WITHIN):
-            message = await self._receive()
-            if message["type"] == "http.request" and not message.get("more_body"):
-                body: bytes = message.get("body", b"")
-                self._within(body, limit)
-                return body
-            return await self._rest(message, limit)
-        raise Malformed("the body did not arrive in time", rpc=INVALID_REQUEST, status=408)
+        try:
+            async with asyncio.timeout(BODY_WITHIN):
+                message = await self._receive()
+                if message["type"] == "http.request" and not message.get("more_body"):
+                    body: bytes = message.get("body", b"")
+                    self._within(body, limit)
+                    return body
+                return await self._rest(message, limit)
+        except TimeoutError:
+            raise Malformed("the body did not arrive in time", rpc=INVALID_REQUEST, status=408) from None
 
     async def _rest(self, message: MutableMapping[str, Any], limit: int) -> bytes:
         body = bytearray()

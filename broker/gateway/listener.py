@@ -1,4 +1,4 @@
-"""The HTTP protocol under the gateway: uvicorn's own on httptools, which takes heads of any size, with a bound.
+"""The HTTP protocol under the gateway: uvicorn's own on httptools, with a bound for heads, and answers that leave in one write.
 
 What counts is bytes that lead nowhere: that end no head, carry no body and end no message. So the bound also holds for one
 endless header line, for the extensions of chunks and for trailers.
@@ -7,9 +7,10 @@ endless header line, for the extensions of chunks and for trailers.
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import MutableMapping
+from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Seconds in which a head has to be whole, and a fresh connection has to send something.
 HEAD_WITHIN = 10.0
@@ -26,6 +27,48 @@ def bounded(limit: int) -> type[HttpToolsProtocol]:
         head_limit = limit
 
     return BoundedProtocol
+
+
+class _Parts:
+    """What is written while it stands for a transport."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+
+class _Cycle(RequestResponseCycle):
+    """One request and its answer. A head that says how long the body is waits for its first part: each write costs a system call,
+    and wakes the client for a head that it can do nothing with.
+    """
+
+    _head: MutableMapping[str, Any] | None = None
+
+    async def send(self, message: Any) -> None:
+        head, self._head = self._head, None
+        if message["type"] == "http.response.start" and self.keep_alive and not self.response_started and _has_length(message):
+            self._head = message
+        elif head is not None and message["type"] == "http.response.body":
+            await self._together(head, message)
+        else:  # also uvicorn's own word about an app that broke, instead of the head that waited
+            await super().send(message)
+
+    async def _together(self, head: Any, message: Any) -> None:
+        transport, parts = self.transport, _Parts()
+        self.transport = cast(asyncio.Transport, parts)
+        try:
+            await super().send(head)
+            await super().send(message)
+        finally:
+            self.transport = transport
+        transport.writelines(parts.written)
+
+
+def _has_length(message: MutableMapping[str, Any]) -> bool:
+    names = [name for name, _ in message["headers"]]
+    return b"content-length" in names and b"connection" not in names
 
 
 class _Bounded(HttpToolsProtocol):
@@ -58,7 +101,10 @@ class _Bounded(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._in_time()
+        before = self.cycle
         super().on_headers_complete()
+        if self.cycle is not before:
+            self.cycle.__class__ = _Cycle  # uvicorn makes it, and takes no other class
 
     def on_body(self, body: bytes) -> None:
         self._in_time()

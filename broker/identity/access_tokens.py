@@ -11,12 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+import msgspec
 from joserfc import jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
 
 from broker.domain.calls import Caller
 from broker.errors import Unauthenticated
 from broker.identity.issuers import Issuer, Keys
+from broker.identity.secrets import hash_of
 from broker.identity.spiffe import trust_domain
 
 # Asymmetric only: with a shared secret, or none at all, anybody who knows the public key could sign.
@@ -24,6 +27,17 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 # Seconds that the clocks of issuer and broker may differ.
 LEEWAY = 30
 _LONGEST = 16 << 10
+_REMEMBERED = 10_000
+
+
+class _Recognised(msgspec.Struct, frozen=True):
+    """A token whose signature held. It is looked at anew when its issuer's keys have been asked for again."""
+
+    issuer: Keys
+    key_id: str
+    keys: KeySet
+    times: dict[str, Any]
+    caller: Caller
 
 
 class AccessTokens:
@@ -35,6 +49,7 @@ class AccessTokens:
         self._domains = {pair[0].trust_domain: pair for pair in known if pair[0].trust_domain}
         self._base = base.rstrip("/")
         self._clock = clock
+        self._recognised: dict[str, _Recognised] = {}
 
     @property
     def on(self) -> bool:
@@ -42,19 +57,34 @@ class AccessTokens:
 
     async def authenticate(self, token: str) -> Caller:
         """Return who is behind a token. Raises `Unauthenticated`, which says what is wrong and nothing of what it holds."""
+        if not token.isascii():
+            raise Unauthenticated("the token is not known")
+        hash = hash_of(token)
+        known = self._recognised.get(hash)
+        if known is None or await known.issuer.of(known.key_id) is not known.keys:
+            known = await self._verified(token)
+            if len(self._recognised) >= _REMEMBERED:
+                self._recognised.clear()
+            self._recognised[hash] = known
+        self._check_times(known.times)
+        return known.caller
+
+    async def _verified(self, token: str) -> _Recognised:
         header, claimed = _unverified(token)
         known = self._issuer_of(claimed)
         if known is None:
             raise Unauthenticated("the token's issuer is not trusted here")
-        issuer, keys = known
+        issuer, source = known
         if header.get("alg") not in ALGORITHMS:
             raise Unauthenticated("the token's algorithm is not accepted")
+        key_id = str(header.get("kid", ""))
+        keys = await source.of(key_id)
         try:
-            decoded = jwt.decode(token, await keys.of(str(header.get("kid", ""))), algorithms=list(ALGORITHMS))
+            claims = jwt.decode(token, keys, algorithms=list(ALGORITHMS)).claims
         except (JoseError, ValueError, TypeError) as error:
             raise Unauthenticated(f"the token's signature does not hold ({type(error).__name__})") from None
-        self._check_times(decoded.claims)
-        return _caller(decoded.claims, issuer, self._servers(decoded.claims, issuer))
+        caller = _caller(claims, issuer, self._servers(claims, issuer))
+        return _Recognised(source, key_id, keys, {name: claims[name] for name in ("exp", "nbf") if name in claims}, caller)
 
     def _issuer_of(self, claimed: Mapping[str, Any]) -> tuple[Issuer, Keys] | None:
         if "iss" in claimed:

@@ -1,4 +1,4 @@
-"""What other terms of a server change: which groups and people gain or lose which tools, by the rules that are enforced. Pure.
+"""What other terms of a server, or another policy, change: who gains or loses which tools, by the rules that are enforced. Pure.
 
 People are those that people.yaml names. A group stands for whoever brings it in a token as well, so groups are judged apart.
 """
@@ -69,11 +69,16 @@ def widening(
     policy: Policy, before: Server | None, after: Server, tools: Collection[Offered], now: datetime
 ) -> Widening:  # fmt: skip
     """Return the effective difference between two states of one server, `before` being what is in force (None: no call)."""
-    old = _with(policy, after.name, before)
-    new = _with(policy, after.name, after)
-    people = dict(_differences(old, new, after.name, tools, now, _people(policy)))
-    named = {*policy.people.groups, *(after.groups or ()), *((before and before.groups) or ())} - {EVERY}
-    groups = dict(_differences(old, new, after.name, tools, now, {name: Caller(user=_NOBODY, groups=(name,)) for name in named}))
+    return between(_with(policy, after.name, before), _with(policy, after.name, after), after.name, tools, now)
+
+
+def between(old: Policy, new: Policy, server: str, tools: Collection[Offered], now: datetime) -> Widening:
+    """Return the effective difference between two policies for those who call one server."""
+    before, after = old.servers.get(server), new.servers.get(server)
+    people = dict(_differences(old, new, server, tools, now, {**_people(old), **_people(new)}))
+    written = {*old.people.groups, *new.people.groups, *((after and after.groups) or ()), *((before and before.groups) or ())}
+    named = {name: Caller(user=_NOBODY, groups=(name,)) for name in written - {EVERY}}
+    groups = dict(_differences(old, new, server, tools, now, named))
     return Widening(
         {name: changes for name, changes in sorted(groups.items()) if _gains(changes)},
         {name: changes for name, changes in sorted(people.items()) if _gains(changes)},
@@ -101,11 +106,11 @@ def _differences(
     old: Policy, new: Policy, server: str, tools: Collection[Offered], now: datetime, callers: Mapping[str, Caller]
 ) -> Iterator[tuple[str, tuple[Change, ...]]]:
     """Callers of the same groups fare alike, but for those whom rules name: each kind of them is judged once."""
-    named = [rule.match.users for rule in ruleset(new).rules if rule.match.users]
+    named = [rule.match.users for policy in (old, new) for rule in ruleset(policy).rules if rule.match.users]
     judged: dict[tuple[object, ...], tuple[Change, ...]] = {}
-    own = _groups_of(new)
+    own, was = _groups_of(new), _groups_of(old)
     for name, caller in callers.items():
-        key = (caller.groups or own.get(name, ()), tuple(users.has(name) for users in named))
+        key = (caller.groups or (own.get(name, ()), was.get(name, ())), tuple(users.has(name) for users in named))
         if key not in judged:
             judged[key] = tuple(_changes(old, new, server, tools, now, caller))
         yield name, judged[key]

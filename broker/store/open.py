@@ -57,6 +57,7 @@ class Store:
     servers: Shelf
     enrolled: RecordLedger
     refused: Shelf
+    widened: Shelf
     stops: Shelf
     seals: SealHead
     leases: Leases
@@ -91,9 +92,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
         url = url if url is not None else await _embedded(closing, Embedded(data, redis_bin), pulse)
         commands = await _connected(closing, url, name, pulse, broker_id)
         changes = await _followed(closing, ChangeStream(url, name))
-        audit = Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe)
-        closing.push_async_callback(audit.stop)
-        audit.start()
+        audit = _writing(closing, Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe))
         recordings = Recordings(commands, cipher)
         closing.push_async_callback(recordings.stop)
         yield Store(
@@ -107,6 +106,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             servers=Shelf(commands, "servers"),
             enrolled=RecordLedger(commands),
             refused=Shelf(commands, "refused"),
+            widened=Shelf(commands, "widened"),
             stops=Shelf(commands, "stops"),
             seals=SealHead(Shelf(commands, "seals")),
             leases=Leases(commands),
@@ -124,6 +124,12 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             clock=pulse.clock,
             url=url,
         )
+
+
+def _writing(closing: AsyncExitStack, audit: Audit) -> Audit:
+    closing.push_async_callback(audit.stop)
+    audit.start()
+    return audit
 
 
 async def _followed(closing: AsyncExitStack, changes: ChangeStream) -> ChangeStream:

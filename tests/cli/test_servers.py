@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -119,3 +120,28 @@ def test_what_cannot_be_done_is_said_with_status_2(
     assert main(["servers", *typed]) == status
     out = capsys.readouterr()
     assert told in out.out + out.err
+
+
+def test_a_diff_says_whom_edited_files_let_in_before_they_are_saved(
+    files: Files, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (files.policies / "people.yaml").write_text("people: {}\ngroups: {toys: [ann@example.com], guests: [eve@example.com]}\n")
+    (files.policies / "rules.yaml").write_text("defaults: {unmatched: allow}\nrules: []\n")
+    new, servers = tmp_path / "new", (files.policies / "servers.yaml").read_text()
+    shutil.copytree(files.policies, new)
+    (files.policies / "servers.yaml").write_text(servers.replace("tools: {read", "groups: {toys: ['*']}\n    tools: {read"))
+
+    def diff(groups: str, *words: str) -> tuple[int, list[str]]:
+        (new / "servers.yaml").write_text(servers.replace("tools: {read", f"groups: {groups}\n    tools: {{read"))
+        status = main(["servers", "diff", str(new), *words])
+        return status, capsys.readouterr().out.splitlines()
+
+    assert diff("{toys: ['*']}", "--no-new-access") == (0, ["nobody gains or loses access to any server"])
+    wider = [
+        "toy: this widens access by guests and 1 person of people.yaml",
+        "  + group guests: read deny -> allow",
+        "  + eve@example.com: read deny -> allow",
+    ]
+    assert diff("{toys: ['*'], guests: ['*']}") == (0, wider)
+    assert diff("{toys: ['*'], guests: ['*']}", "--no-new-access") == (1, wider)
+    assert diff("{}", "--no-new-access")[0] == 0

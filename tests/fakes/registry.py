@@ -15,6 +15,7 @@ from broker.registry.enrolling import Enrolling, House
 from broker.registry.pins import Pins
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
+from broker.registry.widened import Widenings
 from broker.store.open import Store
 
 REVIEWERS = {slot: (slot.value,) for slot in Slot}
@@ -37,5 +38,5 @@ def registry_parts(store: Store, policies: Any, offers: Catalogue, **more: Any) 
     return RegistryParts(
         reviewing=Reviewing(enrolling, offers, pins, policies, store.clock),
         accepting=Accepting(enrolling, offers, pins, store.refused, store.audit, store.clock),
-        declarations=Declarations(store.enrolled, roster, declared), **more,
+        declarations=Declarations(store.enrolled, roster, declared), widenings=Widenings(store.widened), **more,
     )  # fmt: skip

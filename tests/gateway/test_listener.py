@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import anyio
 import pytest
@@ -104,3 +105,57 @@ async def test_a_head_that_does_not_arrive_in_time_is_given_up(port: int, monkey
     monkeypatch.setattr("broker.gateway.listener.HEAD_WITHIN", 0.2)
     for slow in (b"", b"POST / HT", HEAD):
         assert (await sent(port, [slow] if slow else []))[1] == b""
+
+
+async def played(scope: Any, receive: Any, send: Any) -> None:
+    """Do what the path says: the parts of a body of 6 bytes, with its length, and whether it ends or breaks."""
+    length, *parts = scope["path"].strip("/").split("/")
+    await receive()
+    told = [(b"content-length", length.encode())] if length != "-" else []
+    await send({"type": "http.response.start", "status": 200, "headers": told})
+    for number, part in enumerate(parts, 1):
+        if part == "fail":
+            raise ValueError("as the test wants it")
+        await send({"type": "http.response.body", "body": part.encode(), "more_body": number < len(parts)})
+
+
+@pytest.fixture
+async def player() -> AsyncIterator[int]:
+    async with serving(played) as url:
+        yield int(url.rpartition(":")[2])
+
+
+GET = "GET {} HTTP/1.1\r\nhost: a\r\n{}\r\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "ends"),
+    [
+        ("/6/foobar", "connection: close\r\n", "\r\n\r\nfoobar"),
+        ("/6/foo/bar", "", "\r\n\r\nfoobar"),
+        ("/-/foo/bar", "", "\r\n\r\n3\r\nfoo\r\n3\r\nbar\r\n0\r\n\r\n"),
+        ("/3/foo/fail", "", "\r\n\r\nfoo"),
+        ("/6/fail", "", "\r\n\r\nInternal Server Error"),
+    ],
+)
+async def test_an_answer_is_the_same_however_the_app_sends_it(player: int, path: str, more: str, ends: str) -> None:
+    last = GET.format("/3/end", "connection: close\r\n")
+    _, answer = await sent(player, [(GET.format(path, more) + ("" if more else last)).encode()])
+    first = (
+        answer.decode().removesuffix("\r\n\r\nend").rpartition("HTTP/1.1 200 OK")[0] if not more and "fail" not in path else ""
+    )
+    assert (first or answer.decode()).endswith(ends)
+
+
+async def test_an_answer_leaves_in_one_piece_and_the_next_one_after_it(player: int) -> None:
+    with anyio.fail_after(20):
+        async with await anyio.connect_tcp("127.0.0.1", player) as stream:
+            for body in ("foo", "bar"):
+                await stream.send(GET.format(f"/3/{body}", "").encode())
+                assert (await stream.receive()).endswith(b"\r\n\r\n" + body.encode())
+
+
+@pytest.mark.parametrize("path", ["/9/foo", "/3/foobar"])
+async def test_an_answer_that_is_not_as_long_as_it_said_ends_the_connection(player: int, path: str) -> None:
+    _, answer = await sent(player, [(GET.format(path, "") + GET.format("/3/end", "")).encode()])
+    assert b"end" not in answer

@@ -154,10 +154,16 @@ DEFENCES = (
     Defence(
         "test_a_token_signed_by_a_stranger_with_the_public_key_or_not_at_all_is_refused",
         TOKENS,
-        'decoded = jwt.decode(token, await keys.of(str(header.get("kid", ""))), algorithms=list(ALGORITHMS))',
-        "decoded = jwt.Token(header, claimed)",
+        "claims = jwt.decode(token, keys, algorithms=list(ALGORITHMS)).claims",
+        "claims = claimed",
     ),
-    Defence("test_a_token_that_is_not_for_now_or_not_for_us_is_refused", TOKENS, "self._check_times(decoded.claims)", "pass"),
+    Defence("test_a_token_that_is_not_for_now_or_not_for_us_is_refused", TOKENS, "self._check_times(known.times)", "pass"),
+    Defence(
+        "test_a_token_that_was_recognised_falls_with_the_key_that_its_issuer_withdraws",
+        TOKENS,
+        "or await known.issuer.of(known.key_id) is not known.keys:",
+        ":",
+    ),
     Defence("test_each_token_opens_what_it_is_for_and_a_forged_one_nothing", TOKENS, "if not servers:", "if False:"),
     Defence(
         "test_from_anybody_else_and_without_a_name_nobody_is_known",

@@ -192,3 +192,35 @@ async def test_an_issuer_that_is_away_lets_nobody_in(tokens: AccessTokens, provi
 async def test_no_garbage_is_a_token(tokens: AccessTokens, garbage: str) -> None:
     with pytest.raises(Unauthenticated):
         await tokens.authenticate(garbage)
+
+
+async def test_a_token_that_was_recognised_is_judged_again_by_its_time(provider: Provider) -> None:
+    clock = [NOW]
+    tokens = AccessTokens([Issuer(provider.url)], base=BASE, clock=lambda: clock[0])
+    token = provider.token()
+    callers = [await tokens.authenticate(token) for _ in range(2)]
+    assert callers[0] == callers[1]
+    clock[0] = NOW + timedelta(minutes=5, seconds=31)
+    with pytest.raises(Unauthenticated, match="expired"):
+        await tokens.authenticate(token)
+
+
+async def test_a_token_that_was_recognised_falls_with_the_key_that_its_issuer_withdraws(
+    provider: Provider, tokens: AccessTokens, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = provider.token()
+    assert [(await tokens.authenticate(token)).user for _ in range(3)] == ["alice@example.com"] * 3
+    assert provider.asked == 1
+    provider.keys = [RSAKey.generate_key(2048, {"kid": "second"})]
+    monkeypatch.setattr(issuers, "FRESH", 0.0)
+    with pytest.raises(Unauthenticated, match="signature does not hold"):
+        await tokens.authenticate(token)
+
+
+async def test_what_is_like_a_token_that_was_recognised_is_none(provider: Provider, tokens: AccessTokens) -> None:
+    token = provider.token()
+    await tokens.authenticate(token)
+    head, body, signature = token.split(".")
+    for other in (f"{head}.{body}.{signature[:-3]}AAA", f"{head}.{body}.", f"{head}.{body}", token + "\u00e9"):
+        with pytest.raises(Unauthenticated):
+            await tokens.authenticate(other)

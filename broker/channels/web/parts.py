@@ -59,6 +59,7 @@ from broker.registry.enrolling import Enrolling
 from broker.registry.ports import Once
 from broker.registry.reviewing import Reviewing
 from broker.registry.roster import Roster
+from broker.registry.widened import Widenings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,7 @@ class RegistryParts:
     reviewing: Reviewing
     accepting: Accepting
     declarations: Declarations
+    widenings: Widenings
     read: str = "signed_in"
     namespace: str = ""
     secret: bytes = b""

@@ -112,7 +112,7 @@ async def _values(web: Web, policy: Policy, place: Place, reader: Reader, whose:
     use, estimates = await usage_values(web, place.local)
     grant = place.enrolment.grant if place.enrolment is not None else None
     return {
-        "use": use, "estimates": estimates,
+        "widened": await registry.widenings.of(place.local), "use": use, "estimates": estimates,
         "entry": _entry(web, place, reader, pins), "view": view, "enrolment": place.enrolment, "inside": near, "sheet": sheet,
         "proposed": reviews_of(sheet.proposal.slots) if sheet else (), "offered": proposed(sheet.tools) if sheet else (),
         "granted": reviews_of(grant.slots) if grant else (),
