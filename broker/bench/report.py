@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from broker.bench.figures import figures
 from broker.bench.load import Cell
-from broker.bench.suite import Results
+from broker.bench.suite import BARE, Results
 
 
 def report(results: Results) -> str:
@@ -18,6 +18,10 @@ def report(results: Results) -> str:
     for title, cells in (("calls, stateless (2026-07-28)", results.calls), ("calls in sessions (2025-06-18)", results.sessions)):
         if cells:
             parts.append(table(title, CALL_COLUMNS, list(call_rows(cells))))
+    if results.proofs:
+        parts.append(
+            table("the same allowed call, with tokens and seals and without", PROOF_COLUMNS, list(_proofs(results.proofs)))
+        )
     if results.ready:
         parts.append(f"the broker was ready {results.ready:.2f} s after its start, embedded store included")
     if results.stall:
@@ -96,6 +100,28 @@ def call_rows(cells: Sequence[Cell]) -> Iterable[list[str]]:
                 cell.target, str(connections), f"{cell.rate:,.0f}", ratio(cell.rate, base.rate), ms(cell.p50),
                 ms(cell.p50 - base.p50), ms(cell.p99), f"{cell.cpu:,.0f}", f"{cell.errors} {cell.error}".strip(),
             ]  # fmt: skip
+
+
+PROOF_COLUMNS = [
+    "who calls, and the audit",
+    "connections",
+    "calls/s",
+    "of the first",
+    "p50",
+    "of the first",
+    "CPU us/call",
+    "of the first",
+]
+
+
+def _proofs(cells: Sequence[Cell]) -> Iterable[list[str]]:
+    bare = {cell.connections: cell for cell in cells if cell.target == BARE}
+    for cell in sorted(cells, key=lambda cell: cell.connections):
+        base = bare[cell.connections]
+        yield [
+            cell.target, str(cell.connections), f"{cell.rate:,.0f}", ratio(cell.rate, base.rate), ms(cell.p50),
+            ratio(cell.p50, base.p50), f"{cell.cpu:,.0f}", ratio(cell.cpu, base.cpu),
+        ]  # fmt: skip
 
 
 def ratio(value: float, base: float) -> str:

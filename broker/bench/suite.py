@@ -23,6 +23,7 @@ from broker.errors import ConfigInvalid
 
 PARTS = ("policy", "calls", "open", "parked", "web")
 CONNECTIONS = (1, 16, 64)
+BARE = "no token, unsealed"
 Say = Callable[[str], None]
 
 
@@ -42,6 +43,7 @@ class Wanted(msgspec.Struct, frozen=True):
 class Results(msgspec.Struct):
     """Everything that was measured. Times in ms, CPU in us, memory in KiB, `ready` in seconds.
 
+    `proofs` are allowed calls with tokens and seals, and without; those of `calls` bring an agent's token and are sealed.
     `stall` is the longest time in which a reload of 1,000 rules let nothing else run.
     """
 
@@ -52,6 +54,7 @@ class Results(msgspec.Struct):
     policy: list[DecisionCost] = msgspec.field(default_factory=list)
     calls: list[Cell] = msgspec.field(default_factory=list)
     sessions: list[Cell] = msgspec.field(default_factory=list)
+    proofs: list[Cell] = msgspec.field(default_factory=list)
     opened: list[Opened] = msgspec.field(default_factory=list)
     woken: list[Woken] = msgspec.field(default_factory=list)
     parked: list[Parked] = msgspec.field(default_factory=list)
@@ -97,10 +100,23 @@ def _passing(wanted: Wanted, results: Results, say: Say) -> None:
         if "calls" in wanted.parts:
             say(f"calls: {', '.join(target.name for target in targets)}")
             results.calls = _load(Plan(targets, CONNECTIONS, wanted.seconds, wanted.rounds))
+            results.proofs = _proofs(wanted, url(port), say)
             results.sessions = _beside_peers(wanted, targets, url(port), say) if wanted.peers else []
         if "open" in wanted.parts:
             say(f"open: {wanted.open:,} calls at an upstream that takes {wanted.slow:g} s for each")
             results.opened = [_open(target, wanted) for target in targets[1:]]
+
+
+def _proofs(wanted: Wanted, upstream: str, say: Say) -> list[Cell]:
+    """The same allowed call where nobody is asked for a token and nothing is sealed, and as it is."""
+    with broker_under_test(upstream, bare=True) as bare, broker_under_test(upstream, trusting=True) as broker:
+        targets = (
+            Target(BARE, bare.port, "/mcp/bench", pids=(bare.pid,)),
+            Target("agent's token, sealed", broker.port, "/mcp/bench", broker.agent, pids=(broker.pid,)),
+            Target("access token, sealed", broker.port, "/mcp/bench", broker.access, pids=(broker.pid,)),
+        )
+        say(f"calls, who makes them and what is sealed: {'; '.join(target.name for target in targets)}")
+        return _load(Plan(targets, CONNECTIONS[:2], wanted.seconds, wanted.rounds))
 
 
 def _beside_peers(wanted: Wanted, targets: tuple[Target, ...], upstream: str, say: Say) -> list[Cell]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import msgspec
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from broker.bench.processes import children, started
 from broker.bench.rules import write_policy
@@ -18,13 +20,15 @@ from broker.errors import ConfigInvalid
 
 RULES = 100
 READY_WITHIN = 30.0
+ISSUER = "https://issuer.example.com"
 REVIEWER, LINKS = "ada@example.com", 3
 
 
 class UnderTest(msgspec.Struct, frozen=True):
     """Where it listens, its processes, and the tokens of an agent and of a reviewer. `ready` is its cold start in seconds.
 
-    `person` is a token, `links` are codes of sign-in links, of the reviewer and empty without one.
+    `person` is a token, `links` are codes of sign-in links, of the reviewer and empty without one. `access` is an access token of
+    an issuer that it trusts.
     """
 
     port: int
@@ -34,15 +38,18 @@ class UnderTest(msgspec.Struct, frozen=True):
     person: str
     ready: float
     links: tuple[str, ...] = ()
+    access: str = ""
 
 
 @contextmanager
 def broker_under_test(
-    upstream: str, *, reviewer: bool = False, filled: Callable[[Path], None] | None = None
+    upstream: str, *, reviewer: bool = False, filled: Callable[[Path], None] | None = None, bare: bool = False,
+    trusting: bool = False,
 ) -> Iterator[UnderTest]:  # fmt: skip
     """Run the broker in front of `upstream`, with tokens for a `reviewer` if wanted; nothing of it is left at the end.
 
-    `filled` puts something into its folder before it starts: `policies` is there, `data` is not.
+    `filled` puts something into its folder before it starts: `policies` is there, `data` is not. `bare`: it lets anybody call and
+    seals nothing. `trusting`: it takes access tokens of an issuer of the bench.
     """
     with TemporaryDirectory(prefix="broker-bench-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
@@ -53,9 +60,11 @@ def broker_under_test(
         }  # fmt: skip
         if filled is not None:
             filled(home)
+        access = _issuer(home, env) if trusting else ""
+        env |= {"BROKER_OPEN_LOOPBACK": "true"} if bare else {}
         begin = time.perf_counter()
         announced = home / "announced"
-        command = [sys.executable, "-m", "broker", "serve", "--announce", str(announced)]
+        command = [sys.executable, "-m", "broker.bench.bare" if bare else "broker", "serve", "--announce", str(announced)]
         with started(command, env=env, log=home / "log") as process:
             port = _port(announced, process, home / "log")
             ready = time.perf_counter() - begin
@@ -63,11 +72,22 @@ def broker_under_test(
                 port=port,
                 pid=process.pid,
                 store_pids=_store(process.pid, home),
-                agent=_token(env, "agents", "add", "bench", "--owner", "bob@example.com"),
+                agent="" if bare else _token(env, "agents", "add", "bench", "--owner", "bob@example.com"),
                 person=_token(env, "people", "token", REVIEWER) if reviewer else "",
                 ready=ready,
                 links=tuple(_token(env, "people", "link", REVIEWER).rsplit("/", 1)[-1] for _ in range(LINKS if reviewer else 0)),
+                access=access,
             )
+
+
+def _issuer(home: Path, env: dict[str, str]) -> str:
+    """Make an issuer that the broker trusts; return an access token of it."""
+    key = ECKey.generate_key("P-256", {"kid": "bench"})
+    (home / "jwks.json").write_bytes(msgspec.json.encode({"keys": [key.as_dict(private=False)]}))
+    trusted = {"issuer": ISSUER, "jwks_file": str(home / "jwks.json"), "audiences": ["bench"]}
+    env["BROKER_OAUTH_ISSUERS"] = msgspec.json.encode([trusted]).decode()
+    claims = {"iss": ISSUER, "aud": "bench", "sub": "bob@example.com", "client_id": "bench", "exp": int(time.time()) + 86_400}
+    return jwt.encode({"alg": "ES256", "kid": "bench"}, claims, key)
 
 
 def _port(announced: Path, process: subprocess.Popen[bytes], log: Path) -> int:

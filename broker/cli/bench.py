@@ -48,6 +48,6 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         told = {**msgspec.structs.asdict(results), "figures": figures(results)}
         args.json.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
-    failed = [cell for cell in (*results.calls, *results.sessions) if cell.errors]
+    failed = [cell for cell in (*results.calls, *results.proofs, *results.sessions) if cell.errors]
     lost = any(one.answered < one.count for one in results.opened) or any(one.answered < one.count for one in results.parked)
     return 1 if failed or lost else 0

@@ -36,7 +36,8 @@ def test_a_short_bench_answers_every_call_and_leaves_no_process(tmp_path: Path) 
     short = ("--seconds", "0.1", "--rounds", "1", "--parked", "20", "--open", "20", "--slow", "0.3")
     results, said = bench(tmp_path / "out.json", *parts, *short)
     assert [cell["errors"] for cell in results["calls"]] == [0] * 9
-    assert all(cell["calls"] > 0 for cell in results["calls"])
+    assert all(cell["calls"] > 0 for cell in (*results["calls"], *results["proofs"]))
+    assert [cell["errors"] for cell in results["proofs"]] == [0] * 6
     assert [(parked["listed"], parked["answered"]) for parked in results["parked"]] == [(20, 20)]
     assert [(opened["target"], opened["answered"]) for opened in results["opened"]] == [("plain forwarding", 20), ("broker", 20)]
     assert all(parked["alone_p99"] > 0 and parked["beside_p99"] > 0 for parked in results["parked"])
