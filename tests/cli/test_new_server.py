@@ -17,12 +17,9 @@ from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
 
 from broker.cli.main import main
-from broker.identity.people import Scope
-from broker.running import Running, running
-from broker.settings import Settings
-from tests.conftest import empty
+from broker.running import Running
+from tests.cli.conftest import SLOTS, enrolling, signed_in, typed_by
 
-SLOTS = ("security", "legal_privacy", "genai")
 POLICY = {
     "servers.yaml": "servers: {}\n",
     "people.yaml": "groups: {notes-team: [olga@example.com], leads: [lee@example.com], security: [sec@example.com],"
@@ -35,28 +32,8 @@ POLICY = {
 
 @pytest.fixture
 async def broker(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    await empty(store_url)
-    folder = tmp_path / "policies"
-    folder.mkdir()
-    for name, text in POLICY.items():
-        (folder / name).write_text(text)
-    settings = {"redis_url": store_url, "policies": folder, "data": tmp_path / "data", "enrol_networks": '["127.0.0.0/8"]'}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"BROKER_{name.upper()}", str(value))
-    groups = {slot: (slot,) for slot in SLOTS}
-    async with running(Settings(port=0, review_groups=groups)) as made:
-        monkeypatch.setenv("BROKER_URL", made.url)
+    async with enrolling(store_url, tmp_path, POLICY, monkeypatch) as made:
         yield made
-
-
-async def _typed(*words: str) -> int:
-    return await anyio.to_thread.run_sync(main, words)
-
-
-async def _as(broker: Running, person: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scopes = (Scope.READ, Scope.REVIEW, Scope.SERVERS)
-    token = await broker.broker.identity.people.add(person, scopes=scopes, lasts=timedelta(hours=1))
-    monkeypatch.setenv("BROKER_TOKEN", token)
 
 
 async def test_from_an_empty_folder_to_a_call_through_the_broker(
@@ -65,7 +42,7 @@ async def test_from_an_empty_folder_to_a_call_through_the_broker(
     monkeypatch.chdir(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    assert await _typed("new-server", "notes", "--port", str(port)) == 0
+    assert await typed_by("olga", broker, monkeypatch, "new-server", "notes", "--port", str(port)) == 0
     tests = await anyio.run_process([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd="notes", check=False)
     assert tests.returncode == 0, tests.stdout.decode()
     environment = {**os.environ, "PORT": str(port)}
@@ -90,13 +67,11 @@ async def _answering(url: str) -> None:
 
 
 async def _enrolled_and_reviewed(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    await _as(broker, "olga@example.com", monkeypatch)
-    assert await _typed("servers", "enrol", "notes/server.json", "--submit") == 0
+    assert await typed_by("olga", broker, monkeypatch, "servers", "enrol", "notes/server.json", "--submit") == 0
     for slot, person in zip(SLOTS, ("sec", "leg", "gen"), strict=True):
-        await _as(broker, f"{person}@example.com", monkeypatch)
         review = ("servers", "review", "com.example/notes", "--slot", slot, "--verdict", "approve", "--yes")
-        assert await _typed(*review) == 0
-    assert await _typed("servers", "pin", "notes", "--yes") == 0
+        assert await typed_by(person, broker, monkeypatch, *review) == 0
+    assert await typed_by("sec", broker, monkeypatch, "servers", "pin", "notes", "--yes") == 0
 
 
 async def _called(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,7 +86,7 @@ async def _called(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         with anyio.fail_after(30):  # brokers learn within seconds what was accepted
             while (await client.call_tool("notes_list", {})).structured_content != {"result": ["the first note"]}:
                 pass
-        await _as(broker, "lee@example.com", monkeypatch)
+        await signed_in("lee", broker, monkeypatch)
         tasks.start_soon(_approve, broker)
         assert "note 2 was added" in str((await client.call_tool("notes_add", {"text": "milk"})).content)
 
@@ -124,7 +99,7 @@ async def _approve(broker: Running) -> None:
                 answer = await http.get(f"{broker.url}/api/v1/requests")
                 assert answer.status_code == 200, answer.text
                 found = answer.json()["requests"]
-    assert await _typed("requests", "approve", found[0]["id"], "--yes") == 0
+    assert await anyio.to_thread.run_sync(main, ("requests", "approve", found[0]["id"], "--yes")) == 0
 
 
 @pytest.mark.parametrize(

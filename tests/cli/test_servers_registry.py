@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
-from broker.cli.main import main
-from broker.identity.people import Scope
-from broker.running import Running, running
-from broker.settings import Settings
-from tests.conftest import empty
+from broker.running import Running
+from tests.cli.conftest import SLOTS, enrolling, typed_by
 from tests.fakes.ledger_server import ledger
 from tests.fakes.server_json import server_json
 
 NAME = "com.example/payments"
-SLOTS = ("security", "legal_privacy", "genai")
 POLICY = {
     "servers.yaml": "servers:\n  files: {url: 'http://127.0.0.1:9/mcp', tools: {read: {}}}\n",
     "people.yaml": "people: {}\ngroups: {payments: [olga@example.com], support: [eve@example.com, sue@example.com],"
@@ -33,17 +27,7 @@ Typed = Callable[..., Any]
 
 @pytest.fixture
 async def broker(store_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    await empty(store_url)
-    folder = tmp_path / "policies"
-    folder.mkdir()
-    for name, text in POLICY.items():
-        (folder / name).write_text(text)
-    settings = {"redis_url": store_url, "policies": folder, "data": tmp_path / "data"}
-    for name, value in settings.items():
-        monkeypatch.setenv(f"BROKER_{name.upper()}", str(value))
-    groups = {slot: (slot,) for slot in SLOTS}
-    async with running(Settings(port=0, enrol_networks=("127.0.0.0/8",), review_groups=groups)) as made:
-        monkeypatch.setenv("BROKER_URL", made.url)
+    async with enrolling(store_url, tmp_path, POLICY, monkeypatch) as made:
         yield made
 
 
@@ -52,10 +36,7 @@ def typed(broker: Running, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     """`typed(person, ...)` runs `broker servers ...` with the person's token; returns status and what was printed."""
 
     async def run(person: str, *words: str) -> tuple[int, str]:
-        scopes = (Scope.READ, Scope.REVIEW, Scope.SERVERS)
-        token = await broker.broker.identity.people.add(f"{person}@example.com", scopes=scopes, lasts=timedelta(hours=1))
-        monkeypatch.setenv("BROKER_TOKEN", token)
-        status = await anyio.to_thread.run_sync(main, ["servers", *words])
+        status = await typed_by(person, broker, monkeypatch, "servers", *words)
         said = capsys.readouterr()
         return status, said.out + said.err
 
@@ -89,7 +70,7 @@ async def test_a_server_is_enrolled_reviewed_and_shown_from_the_command_line(typ
 
 async def test_lint_tells_what_is_missing_and_ends_with_1(typed: Typed, tmp_path: Path) -> None:
     status, said = await typed("eve", "lint")
-    assert (status, [line.split(": ")[1] for line in said.splitlines()]) == (
+    assert (status, [line.split(": ")[1] for line in said.splitlines() if line.startswith("files: ")]) == (
         1, ["owner", "contact", "reviews", "groups", "sensitivity", "sign_in"],
     )  # fmt: skip
     good, bad = tmp_path / "server.json", tmp_path / "bad.json"

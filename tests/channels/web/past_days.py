@@ -10,7 +10,10 @@ import msgspec
 
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.events import CallDecided, Ended, Opened, Reviewed
+from broker.insights.feedback import CHOICES, Said
+from broker.insights.usage import month_of
 from broker.policy.replay import Recorded, Was
+from broker.registry.widened import Widened
 from broker.store.open import Store
 from tests.channels.web.conftest import ANN
 
@@ -21,6 +24,7 @@ async def past_days(store: Store) -> None:
     for number in range(40):
         store.recordings.put(_small_refund(now - timedelta(days=20 - number / 2), chance.randint(5, 99)))
     await store.recordings.flush()
+    await _said(store, now)
     for back in range(29, 0, -1):
         for number in range(chance.randint(2, 9)):
             at = now - timedelta(days=back, minutes=chance.randint(1, 400))
@@ -64,3 +68,13 @@ def _small_refund(at: datetime, amount: int) -> bytes:
     params = {"name": "refund_create", "arguments": {"customer": "Acme Lamps", "amount": amount, "currency": "EUR"}}
     call = ToolCall("payments", "refund_create", params, Caller(agent="billing-bot"))
     return msgspec.json.encode(Recorded(at, call, was=Was("allow", ("refund-small",))))
+
+
+async def _said(store: Store, now: datetime) -> None:
+    """What people said of results this month, and that an edit of the files let somebody in."""
+    chance = random.Random(8)
+    for number in range(25):
+        said = Said("payments", chance.choice(("refund_create", "refund_get")), 6.0, chance.choice(CHOICES))
+        await store.feedback.put(month_of(now.date()), f"apr_0_{number} person-{number}", said)
+    told = "this widens access by support and 2 people of people.yaml"
+    await store.widened.put("payments", msgspec.json.encode(Widened(now - timedelta(hours=3), "p", told, ("support",), 2)))
