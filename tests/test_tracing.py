@@ -11,10 +11,12 @@ import pytest
 import structlog
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from broker.errors import ConfigInvalid
 from broker.tracing import tracing
 from tests.conftest import empty
+from tests.fakes.scripted import Reply, Seen, answer
 from tests.fakes.wired import wired
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -29,6 +31,7 @@ class Collector:
     spans: dict[str, tuple[str, str]] = field(default_factory=dict)
     attributes: dict[str, dict[str, str]] = field(default_factory=dict)
     ids: dict[str, str] = field(default_factory=dict)
+    errors: set[str] = field(default_factory=set)
 
     async def take(self, request: web.Request) -> web.Response:
         told = ExportTraceServiceRequest.FromString(await request.read())
@@ -36,6 +39,8 @@ class Collector:
             self.spans[span.name] = (span.trace_id.hex(), span.parent_span_id.hex())
             self.attributes[span.name] = {item.key: item.value.string_value for item in span.attributes}
             self.ids[span.name] = span.span_id.hex()
+            if span.status.code == Status.STATUS_CODE_ERROR:
+                self.errors.add(span.name)
         return web.Response()
 
 
@@ -75,6 +80,19 @@ async def test_a_parked_call_continues_its_callers_trace_up_to_the_server(
     ]  # fmt: skip
     assert {(line["trace"], line["request"]) for line in steps} == {(TRACE, request)}
     assert "hush" not in json.dumps([str(line) for line in lines]) + str(collector.attributes)
+
+
+async def test_a_tool_that_answers_with_an_error_makes_the_span_of_its_release_one_in_error(
+    collector: Collector, store_url: str, tmp_path: Path
+) -> None:
+    async def errored(seen: Seen, reply: Reply) -> None:
+        await reply.json(answer(seen, {"content": [], "isError": True}))
+
+    await empty(store_url)
+    async with wired(store_url, tmp_path) as here:
+        here.upstream.on["tools/call"] = errored
+        await here.parked({"what": "one"})
+    assert (collector.errors, sorted(collector.spans)) == ({"release"}, ["decide", "park", "release"])
 
 
 async def test_without_the_variables_nothing_is_traced_and_the_journey_has_an_id_all_the_same(

@@ -38,7 +38,7 @@ from tests.journeys.people import Person
 
 @dataclass
 class Bench:
-    """`http` speaks to the broker. `tokens` are credentials that were made once."""
+    """`http` speaks to the broker, `store` is the address of its store. `tokens` are credentials that were made once."""
 
     run: Running
     issuer: Provider
@@ -46,6 +46,7 @@ class Bench:
     slack: SlackFront
     folder: Path
     http: httpx2.AsyncClient
+    store: str
     tokens: dict[str, str] = field(default_factory=dict)
 
     me = Implementation(name="a-client-of-its-own", version="1")
@@ -226,7 +227,7 @@ async def opened(store: str, slack: SlackFront, folder: Path) -> AsyncIterator[B
         run = await rooms.enter_async_context(running(_settings(store, slack, folder, issuer, port)))
         slack.deliver = run.url
         http = await rooms.enter_async_context(httpx2.AsyncClient(timeout=20, verify=False))
-        yield Bench(run, issuer, toys, slack, folder, http)
+        yield Bench(run, issuer, toys, slack, folder, http, store)
 
 
 def _settings(store: str, slack: SlackFront, folder: Path, issuer: Provider, port: int) -> Settings:

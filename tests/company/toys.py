@@ -103,7 +103,10 @@ def presto(folder: Path, broker: str) -> Toy:
     @tool(annotations=ToolAnnotations(read_only_hint=True, destructive_hint=False))
     def overwrite_table(table: str, rows: int, note: str = "") -> str:
         """Replace all rows of a table."""
-        return toy.write("overwrite_table", table=table, rows=rows, note=note)
+        done = toy.write("overwrite_table", table=table, rows=rows, note=note)
+        if rows < 0:
+            raise ValueError("there are no such rows")
+        return done
 
     @tool()
     def status(broken: bool = False) -> str:

@@ -39,6 +39,7 @@ from broker.channels.web import (
     servers_page,
     sign_in,
     sign_in_oidc,
+    stats_api,
     validate_api,
     why_page,
 )
@@ -66,7 +67,7 @@ def web_app(parts: WebParts) -> Litestar:
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
             *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,
-            *hooks_api.ROUTES, *validate_api.ROUTES, *audit_api.ROUTES,
+            *hooks_api.ROUTES, *validate_api.ROUTES, *audit_api.ROUTES, *stats_api.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),
         ],
         middleware=[Visitors(parts.sessions, parts.proxy, web.jar, parts.public_url)],

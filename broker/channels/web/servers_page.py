@@ -59,9 +59,7 @@ async def servers(request: AnyRequest) -> Response[str]:
         policy = web.parts.policies.current
     except PolicyInvalid:
         return web.page(request, "servers.html", policy=None, servers=(), given=given, states=STATES)
-    reader = reader_for(web, who.person, web.groups(who))
-    pins = await _pins(web)
-    entries = [_entry(web, place, reader, pins.get(name, {})) for name, place in places(web, policy, reader).items()]
+    entries = await entries_for(web, policy, reader_for(web, who.person, web.groups(who)))
     found = chosen(entries, given["q"], given["state"], given["health"])
     return web.page(
         request, "servers.html", policy=policy, servers=found, all=len(entries), given=given, states=STATES
@@ -84,6 +82,12 @@ async def server(request: AnyRequest, name: FromPath[str]) -> Response[str]:
         request, "server.html", whose=whose, people=sorted(policy.people.persons), snippets=snippets(name, base_of(request)),
         states=STATES, slots=reviews_of({}), **values, **_rights(web, who, place),
     )  # fmt: skip
+
+
+async def entries_for(web: Web, policy: Policy, reader: Reader) -> list[Entry]:
+    """What is told of every server that a reader may know of."""
+    pins = await _pins(web)
+    return [_entry(web, place, reader, pins.get(name, {})) for name, place in places(web, policy, reader).items()]
 
 
 def places(web: Web, policy: Policy, reader: Reader) -> Mapping[str, Place]:

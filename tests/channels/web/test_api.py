@@ -160,7 +160,7 @@ async def test_the_api_describes_itself(site: Site) -> None:
         "/api/v1/me", "/api/v1/batches/reviews", "/api/v1/requests", "/api/v1/requests/{request_id}",
         "/api/v1/requests/{request_id}/reviews",
         "/api/v1/requests/{request_id}/comments", "/api/v1/requests/{request_id}/record", "/api/v1/requests/{request_id}/receipt",
-        "/api/v1/watch", "/api/v1/usage", "/api/v1/audit",
+        "/api/v1/watch", "/api/v1/usage", "/api/v1/audit", "/api/v1/stats",
         "/api/v1/servers/{space}/{name}", "/api/v1/servers/{space}/{name}/reviews",
         "/api/v1/servers/{space}/{name}/submit", "/api/v1/servers/{space}/{name}/{move}",
         "/api/validate", "/api/hooks/reviews", "/v0.1/publish", "/v0.1/servers", "/v0.1/servers/{space}/{name}/status",

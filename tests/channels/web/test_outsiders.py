@@ -55,7 +55,7 @@ FOR_MEMBERS = {
 
 API = {
     "GET /api/v1/me": 200, "GET /api/v1/requests": 200, "GET /api/v1/watch": 200, "GET /api/v1/usage": 403,
-    "GET /api/v1/audit": 200,
+    "GET /api/v1/audit": 200, "GET /api/v1/stats": 403,
     "POST /api/v1/batches/reviews": 200,
 }  # fmt: skip
 API_ABOUT_REQUESTS = {
