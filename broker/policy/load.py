@@ -52,11 +52,14 @@ def _visible(folder: Path, pattern: str) -> list[Path]:
 def compose(contents: dict[str, bytes], *, environment: str = "") -> Policy:
     """Make a policy from the contents of its files. Raises `PolicyInvalid`."""
     sheets = [Sheet(nodes.read(name, content)) for name, content in sorted(contents.items())]
-    made = build(as_read(sheets), environment)
+    reads = as_read(sheets)
+    made = build(reads, environment)
     problems = {problem: None for sheet in sheets for problem in sheet.problems}
     if problems or made is None:
         raise PolicyInvalid(tuple(sorted(problems, key=lambda problem: (problem.file, problem.line, problem.column))))
-    return Policy(digest=digest(contents), people=made.people, servers=made.servers, compiled=made.rules)
+    more = {sheet.document.file for sheet, read in reads if read.values.keys() != {"servers"}}
+    beside = digest({name: content for name, content in contents.items() if name in more})
+    return Policy(digest=digest(contents), people=made.people, servers=made.servers, compiled=made.rules, beside=beside)
 
 
 def as_read(sheets: list[Sheet]) -> Files:

@@ -52,9 +52,10 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Policy(msgspec.Struct, frozen=True):
-    """One loaded folder. `digest` is `sha256:…` over all its files."""
+    """One loaded folder. `digest` is `sha256:…` over all its files, `beside` over those that hold more than servers."""
 
     digest: str
     people: People
     servers: dict[str, Server]
     compiled: Any = None
+    beside: str = ""

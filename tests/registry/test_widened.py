@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from broker.domain.servers import ToolDefinition
@@ -93,3 +95,20 @@ async def test_one_broker_compares_and_what_narrows_takes_back(store: Store, tmp
     assert await one.keep("payments", wider, NOW, "p2") == kept == await other.of("payments")
     assert await one.keep("payments", narrower, NOW, "p3") is None
     assert await other.of("payments") is None
+
+
+def test_servers_that_are_the_same_are_not_looked_at_where_rules_and_people_are(tmp_path: Path) -> None:
+    """Out of 300 servers with 20 tools one is edited: its callers are judged, and nobody else's."""
+    tools = ", ".join(f"t{number}: {{}}" for number in range(20))
+    line = "  s{}: {{url: 'http://127.0.0.1:9/mcp', tools: {{{}}}, groups: {{finance: ['*']{}}}}}\n"
+    old, new = (
+        policy(tmp_path / name, "servers:\n" + "".join(line.format(i, tools, more if i == 7 else "") for i in range(300)))
+        for name, more in (("old", ""), ("new", ", support: ['*']"))
+    )
+
+    def took(new: Policy) -> float:
+        began = time.process_time()
+        assert list(differences(old, new, {}, NOW)) == ["s7"]
+        return time.process_time() - began
+
+    assert took(new) * 5 < took(msgspec.structs.replace(new, beside="other rules"))

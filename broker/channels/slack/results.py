@@ -27,7 +27,7 @@ SUBJECT, ACTION = "result:", "feedback:"
 QUESTION = "How long would this have taken you by hand?"
 # After everything that is said of open requests.
 URGENCY = 3.0
-_VALUE = re.compile(r"([0-9]{1,4}|skip) (apr_[0-9a-z_]{1,40})", re.ASCII)
+_VALUE = re.compile(r"([0-9]{1,4}|skip|never) (apr_[0-9a-z_]{1,40})", re.ASCII)
 
 
 class Results:
@@ -72,6 +72,9 @@ class Results:
         carried = _VALUE.fullmatch(press.value)
         if carried is None:
             raise Malformed("the button carries no answer")
+        if carried[1] == "never":
+            await self._parts.feedback.hush(person, True)
+            return "You are not asked any more. Your account page on the web turns it on again."
         request = await self._parts.desk.look(RequestId(carried[2]))
         minutes = None if carried[1] == "skip" else int(carried[1])
         await self._parts.feedback.give(request, person, minutes, "slack")
@@ -83,8 +86,9 @@ def question(request: ApprovalRequest, face: Face) -> list[Block]:
     title = shown_call(request.call, request.plan, face.key).title
     said = blocks.section(blocks.line(f"{title}: ", 200, bold=True), blocks.text(f"it ran. {QUESTION}"))
     choices = [blocks.button(f"{ACTION}{minutes}", words(minutes), f"{minutes} {request.id}") for minutes in CHOICES]
-    skip = blocks.button(f"{ACTION}skip", "Skip", f"skip {request.id}")
-    return [blocks.rich(said), blocks.actions(f"q:{request.id}", *choices, skip)]
+    ways = (("skip", "Skip"), ("never", "Don't ask me"))
+    rest = [blocks.button(f"{ACTION}{way}", label, f"{way} {request.id}") for way, label in ways]
+    return [blocks.rich(said), blocks.actions(f"q:{request.id}", *choices, *rest)]
 
 
 async def _nothing_more(_: Sent) -> None:

@@ -42,16 +42,19 @@ async def test_whoever_a_call_ran_for_is_asked_once_a_day_and_tool_and_the_answe
         request = await ran(bench)
         message = await bench.card("alice", says=QUESTION)
         assert "Refund 40 to A-1: it ran." in text(message)
-        assert buttons(message) == [f"feedback:{one}" for one in (0, 5, 15, 30, 60, 240, "skip")]
+        assert buttons(message) == [f"feedback:{one}" for one in (0, 5, 15, 30, 60, 240, "skip", "never")]
         for action, told in (
             ("feedback:15", "Thank you, counted: 15 min."),
             ("feedback:60", "Thank you, counted: 1 hour."),
             ("feedback:skip", "Skipped."),
             ("feedback:0", "Thank you, counted: It did not help."),
+            ("feedback:never", "You are not asked any more. Your account page on the web turns it on again."),
         ):
             await bench.slack.interact(await bench.slack.click("alice", message["ts"], action, alice))
             assert await bench.told() == told
         assert await opinions(bench) == [("refund_create", 0, 1)]
+        assert await bench.feedback.quiet(ALICE)
+        await bench.feedback.hush(ALICE, False)
         await ran(bench, 41)
         await bench.store.slack.wanted.want(f"result:{request.id}")
         await bench.parked(amount=42)
