@@ -59,6 +59,7 @@ from broker.vitals import Vitals
 from broker.widened import FileEdits
 
 OPEN_LOOPBACK = "Any program on this machine may call the servers without a token. Unset open_loopback to end that."
+OPEN_DEMO = "Any program on this machine may call the servers without a token: they are the demo's toys."
 OPERATIONS = ("/healthz", "/readyz", "/metrics", "/.well-known/jwks.json", RESOURCE)
 
 
@@ -76,6 +77,10 @@ class Broker:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def _warning(settings: Settings) -> str:
+    return "" if not settings.open_loopback else OPEN_DEMO if settings.environment == "demo" else OPEN_LOOPBACK
 
 
 @asynccontextmanager
@@ -275,7 +280,7 @@ async def _web(
         templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
         forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,
-        receipt=record, warning=OPEN_LOOPBACK if settings.open_loopback else "",
+        receipt=record, warning=_warning(settings),
     )  # fmt: skip
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())

@@ -31,17 +31,16 @@ LASTS = timedelta(hours=12)
 ENDINGS = {"query": "allowed", "file_delete": "denied", "refund_create": "released", "overwrite": "rejected"}
 
 INTRODUCTION = """
-The agent of {owner} is about to make four calls through the broker: one is allowed, one is refused, two need people.
+The agent of {owner} is about to make four calls: one is allowed, one is refused, and two wait for people. You are these people.
 
-  Fay decides about refunds:        {fay}
-  Lee decides about the warehouse:  {lee}
+  1. Fay decides about refunds (finance):          {fay}
+  2. Lee decides about the warehouse (logistics):  {lee}
 
-Open both (in two browsers, or one after the other), read what would run, approve or reject, and watch the agent here.
-The same from a second terminal, as Fay:
+Open the first, sign in, read what would run, approve or reject. Then the second. Below you see what the agent gets.
 
+In a second terminal instead, as Fay:
   export BROKER_URL={url} BROKER_TOKEN={token}
   {program} requests ls
-
 The rules are in {policies}
 """
 ENDED = """

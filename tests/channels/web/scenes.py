@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
+from broker.agreement import Agreement
 from broker.channels.slack.troubles import Trouble
 from broker.domain.requests import ApprovalRequest
 from broker.policy.load import load
@@ -25,6 +26,10 @@ from tests.channels.web.firm import FILES, LONG_TEXT, SHELL, SQL
 from tests.channels.web.past_days import past_days
 from tests.channels.web.registry_scenes import Servers, about_servers, asked_often, enrolments, use_of_months
 from tests.channels.web.scene import Scene
+
+if TYPE_CHECKING:
+    from broker.reload import PolicyFolder
+    from broker.vitals import Vitals
 
 
 @asynccontextmanager
@@ -53,8 +58,17 @@ async def firm(store: Store, folder: Path, **changed: Any) -> AsyncIterator[tupl
         servers.changed = True
         await enrolments(site, servers)
         await asked_often(servers, catalogue)
+        await two_brokers(site)
         scenes = await _requests(site)
         yield site, scenes | _about(site) | about_servers() | await _gate(site)
+
+
+async def two_brokers(site: Site) -> None:
+    """Another broker runs on this store, by the same policy."""
+    mine = cast("Vitals", site.parts.vitals)._agreement
+    other = Agreement(site.store.agreed, cast("PolicyFolder", site.policies), site.store.presence, "broker-2")
+    for agreement in (mine, other, mine):
+        await agreement.look()
 
 
 async def ran(site: Site, request: ApprovalRequest, by: str = BO) -> None:
