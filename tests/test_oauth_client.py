@@ -51,14 +51,16 @@ class Keeping:
 
 
 class Browser:
-    """Signs Alice in and agrees, as a person does in a browser; `asked` is what the authorization server was asked for."""
+    """Signs Alice in and agrees, as a person does in a browser; `asked` is what the authorization server was asked for last."""
 
     def __init__(self) -> None:
         self.asked: dict[str, list[str]] = {}
+        self.times = 0
         self._answer = AuthorizationCodeResult(code="")
 
     async def go(self, address: str) -> None:
         self.asked = parse_qs(urlsplit(address).query)
+        self.times += 1
         async with httpx2.AsyncClient() as http:
             answer = await http.get(address)
             while True:
@@ -118,3 +120,26 @@ async def test_the_sdks_client_registers_signs_in_and_calls_knowing_the_address_
     assert callers == {ALICE: ("support",)}
     elsewhere = await here.call("echo", token=keeping.tokens.access_token[:-4] + "AAAA")
     assert elsewhere.status_code == 401
+
+
+THREE = ("presto", "spark", "knowledge")
+
+
+async def test_one_sign_in_is_enough_for_three_servers_and_none_of_them_sees_its_token(
+    store_url: str, tmp_path: Path, issuer: str
+) -> None:
+    await empty(store_url)
+    port, browser, keeping = free_port(), Browser(), Keeping()
+    servers = "servers: {" + ", ".join(f"{name}: {{url: URL, tools: {{echo: {{}}}}}}" for name in THREE) + "}"
+    rules = "defaults: {unmatched: deny}\nrules: [{id: free, match: {tool: echo, groups_any: [support]}, effect: allow}]"
+    settings = {"public_url": f"http://127.0.0.1:{port}", "oauth_issuers": (TokenIssuer(issuer=issuer),)}
+    async with wired(store_url, tmp_path, rules=rules, servers=servers, port=port, **settings) as here:
+        url, about = f"{here.url}/mcp", OAuthClientMetadata(redirect_uris=[AnyUrl(BACK)], client_name="a client")
+        auth = OAuthClientProvider(url, about, keeping, browser.go, browser.back)
+        async with httpx2.AsyncClient(auth=auth) as http, Client(streamable_http_client(url, http_client=http)) as client:
+            for name in THREE:
+                assert not (await client.call_tool(f"{name}__echo", {"text": name})).is_error
+        assert browser.times == 1
+        assert keeping.tokens is not None
+        assert len(here.upstream.of("tools/call")) == len(THREE)
+        assert keeping.tokens.access_token not in str(here.upstream.seen)

@@ -102,6 +102,36 @@ async def _approve(broker: Running) -> None:
     assert await anyio.to_thread.run_sync(main, ("requests", "approve", found[0]["id"], "--yes")) == 0
 
 
+FIFTEEN_LINES = """\
+from mcp.server.mcpserver import MCPServer
+from mcp.types import ToolAnnotations
+from broker.authorized import authorize_tool
+from broker.paved import caller, serve
+server = MCPServer("notes")
+NOTES = ["the first note"]
+@server.tool(description="List all notes.", annotations=ToolAnnotations(read_only_hint=True))
+def notes_list() -> list[str]:
+    return NOTES
+@server.tool(description="Add a note.", annotations=ToolAnnotations(destructive_hint=False))
+@authorize_tool(policy="notes-team", identity=caller("notes"))
+def notes_add(text: str) -> str:
+    NOTES.append(text)
+    return "it was added"
+if __name__ == "__main__": serve(server)
+"""
+
+
+async def test_a_server_of_fifteen_lines_passes_everything_that_a_server_has_to_keep(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-server", "notes"]) == 0
+    assert len(FIFTEEN_LINES.splitlines()) == 15
+    (tmp_path / "notes" / "server.py").write_text(FIFTEEN_LINES)
+    tests = await anyio.run_process([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"], cwd="notes", check=False)
+    assert (tests.returncode, b"5 passed" in tests.stdout) == (0, True), tests.stdout.decode()
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [
