@@ -47,7 +47,7 @@ class CallMetrics:
             case CallEnded():
                 self._count(event.caller, event.server, event.tool, "failed")
             case Finished() if request is not None:
-                self._of(request, "succeeded" if request.state is RequestState.COMPLETED else "failed")
+                self._of(request, "succeeded" if request.state is RequestState.COMPLETED and not event.why else "failed")
             case Ended() | Lost() if request is not None:
                 self._of(request, request.state.value)
             case Reviewed() | Confirmed() if request is not None and request.state is RequestState.REJECTED:

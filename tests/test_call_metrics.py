@@ -38,6 +38,7 @@ S = RequestState
     ("event", "state", "outcome"),
     [
         (events.Finished(**MOVE, state="completed", fence=1), S.COMPLETED, "succeeded"),
+        (events.Finished(**MOVE, state="completed", fence=1, why="the tool answered with an error"), S.COMPLETED, "failed"),
         (events.Finished(**MOVE, state="failed", fence=1), S.FAILED, "failed"),
         (events.Lost(**MOVE, state="unknown", fence=1), S.UNKNOWN, "unknown"),
         (events.Ended(**MOVE, state="expired", why="late"), S.EXPIRED, "expired"),

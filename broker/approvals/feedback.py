@@ -97,7 +97,7 @@ class Feedback:
         if person not in request.call.caller.people:
             raise UnknownRequest(request.id)
         if not _concerns(request, person):
-            raise WrongMove("the call did not run, so it saved nobody any time", state=request.state.value)
+            raise WrongMove("the call had no result, so it saved nobody any time", state=request.state.value)
         if minutes is not None and not 0 <= minutes <= MOST:
             raise Malformed(f"minutes are a whole number from 0 to {MOST}")
         server, tool = request.call.server, request.call.tool
@@ -122,7 +122,8 @@ class Feedback:
 
 
 def _concerns(request: ApprovalRequest, person: str) -> bool:
-    return request.state is RequestState.COMPLETED and person in request.call.caller.people
+    """Only a result that is no error saved anybody anything: a note says that it was one, or that nobody saw it."""
+    return request.state is RequestState.COMPLETED and not request.note and person in request.call.caller.people
 
 
 def _place(request: ApprovalRequest, person: str) -> tuple[str, str]:

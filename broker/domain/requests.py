@@ -180,10 +180,10 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
     def completed(self, fence: int, now: datetime, answer: bytes, answer_digest: str, why: str = "") -> Change:
         """Close it with the upstream's answer, also late: the right fence still closes an UNKNOWN request.
 
-        `why` tells the audit that the tool ran and answered with an error.
+        `why` tells people and the audit that the tool ran and answered with an error.
         """
         self._held(fence, RequestState.EXECUTING, RequestState.UNKNOWN)
-        after = self._next()._ended(RequestState.COMPLETED, now)
+        after = self._next()._ended(RequestState.COMPLETED, now, note=why)
         return Change(after, events.Finished(at=now, **after._stamp(), fence=fence, result=answer_digest, why=why), answer)
 
     def failed(self, fence: int, now: datetime, why: str, answer: bytes | None = None) -> Change:

@@ -70,6 +70,7 @@ async def test_nobody_is_asked_of_what_they_answered_of_what_is_old_or_of_what_i
     assert not await one.turn(result(2, NOON), "dana@example.com")
     for number, state in enumerate((RequestState.FAILED, RequestState.UNKNOWN, RequestState.REJECTED, RequestState.PENDING)):
         assert not await one.turn(result(10 + number, NOON, state=state))
+    assert not await one.turn(msgspec.structs.replace(result(20, NOON), note="the tool ran and answered with an error"))
     one.now = NOON + DAY + HOUR
     assert not await one.turn(result(3, NOON))
 

@@ -97,7 +97,8 @@ async def test_a_tool_that_raises_is_told_by_the_audit_and_its_trace_by_the_page
         ("status", "failed", trace), ("overwrite_table", "failed", trace),
     ]  # fmt: skip
     async with bench.visitor(SAM) as page:
-        assert trace in (await page.get(f"/r/{finished.request}")).text
+        shown = (await page.get(f"/r/{finished.request}")).text
+        assert (trace in shown, finished.why in shown) == (True, True)
 
 
 async def test_what_a_rule_covers_is_covered_everywhere_and_an_output_is_kept_as_its_digest(bench: Bench) -> None:

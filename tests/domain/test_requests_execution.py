@@ -62,6 +62,11 @@ def test_the_right_fence_closes_it_also_late(make: Make, state: RequestState) ->
         events.Finished(at=SOON, **STAMP, state="completed", fence=1, result="sha256:a"),
         b'{"result":{}}',
     )
+    assert request.completed(1, SOON, b"{}", "sha256:b", "the tool failed") == Change(
+        msgspec.structs.replace(request, version=4, state=S.COMPLETED, ended_at=SOON, note="the tool failed"),
+        events.Finished(at=SOON, **STAMP, state="completed", fence=1, result="sha256:b", why="the tool failed"),
+        b"{}",
+    )
     assert request.failed(1, SOON, "refused", b'{"error":{}}') == Change(
         msgspec.structs.replace(request, version=4, state=S.FAILED, ended_at=SOON, note="refused"),
         events.Finished(at=SOON, **STAMP, state="failed", fence=1, why="refused"),
