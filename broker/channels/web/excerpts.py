@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from broker.channels.web.arguments import Argument, Laid, Piece, pieces
+from broker.channels.web.arguments import Argument, Laid, Piece, lay_out, pieces
 from broker.domain.text import clipped, unseen_in
 
 # Characters of JSON that a page shows whole; beyond, as much is shared out among the members.
@@ -37,7 +37,7 @@ def excerpt(values: Mapping[str, Any]) -> Laid:
     room = WHOLE // len(shown)
     if hidden > UNSEEN:
         room = min(room, 2 * UNSEEN // len(shown))
-    rows = [_row(name, _text(values[name]), room) for name in shown]
+    rows = [_row(name, values[name], room) for name in shown]
     if out > 0:
         rows.insert(HEAD, Argument((Piece("gap", f"{out:,} members are left out here"),), ()))
     return Laid(tuple(rows), hidden, cut=True)
@@ -49,7 +49,10 @@ def _text(value: Any) -> str:
     return msgspec.json.format(json.dumps(value, ensure_ascii=False).encode(), indent=2).decode()
 
 
-def _row(name: str, text: str, room: int) -> Argument:
+def _row(name: str, value: Any, room: int) -> Argument:
+    text = _text(value)
+    if len(name) <= NAME and len(text) <= room:
+        return lay_out({name: value}, (), "args").rows[0]
     head, tail = room * 3 // 4, room // 4
     label = f"{len(text):,} characters, SHA-256 {hashlib.sha256(text.encode()).hexdigest()[:16]}"
     shown_name = pieces(clipped(name, NAME), "key")

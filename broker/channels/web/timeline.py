@@ -69,7 +69,7 @@ def _ending(event: Event, name: Name) -> Moment | None:
             return _confirmation(event.at, name(event.person), event.verdict, event.way, event.reason)
         case events.Ended():
             by = f" by {name(event.by)}" if event.by else ""
-            return Moment(event.at, f"{event.state.capitalize()}{by}", _tone(event.state), event.why)
+            return Moment(event.at, f"{_ENDINGS.get(event.state, event.state.capitalize())}{by}", _tone(event.state), event.why)
         case events.Finished():
             return Moment(event.at, "It ran" if event.state == "completed" else "It failed", _tone(event.state), event.why)
         case events.Lost():
@@ -94,6 +94,7 @@ def _confirmation(at: datetime, who: str, verdict: str, way: str, reason: str) -
     return Moment(at, f"{done} by the caller's own user ({who}), {where}", tone, reason)
 
 
+_ENDINGS = {"cancelled": "Withdrawn"}
 _CHANNELS = {"web": "the browser", "terminal": "the terminal", "slack": "Slack", "api": "the API"}
 
 

@@ -166,6 +166,14 @@ async def _requests(site: Site) -> dict[str, Scene]:
             severity="low",
             timeout=timedelta(hours=5),
         ),
+        "large": await site.park(
+            "Load 60,000 rows into the warehouse",
+            {"table": "orders", "csv": "2026-11-28;L-20;3;paid\n" * 60_000, "truncate": False},
+            server="warehouse",
+            tool="load",
+            severity="medium",
+            timeout=timedelta(hours=5),
+        ),
         "own": await site.park(
             "Publish the price list", {"list": "2027"}, server="code", tool="publish", owner=ANN, severity="medium"
         ),
@@ -197,7 +205,9 @@ async def _requests(site: Site) -> dict[str, Scene]:
     scenes["why"] = Scene(f"/r/{named['refund'].id}/why", shows="Every rule about this call")
     scenes["rejecting"] = Scene(f"/r/{named['refund'].id}", press=("Reject…",))
     scenes["too late"] = Scene(
-        f"/r/{done.id}/review", form={"verdict": "approve", "digest": done.digest}, shows="Your answer was not counted"
+        f"/r/{done.id}/review",
+        form={"verdict": "reject", "digest": done.digest, "reason": "Was it not credited before?"},
+        shows="Your answer was not counted",
     )
     return scenes
 
