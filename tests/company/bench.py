@@ -7,6 +7,7 @@ have personal tokens of the broker's own. Every test has arguments of its own, s
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from broker.app import Broker
 from broker.approvals.ports import Query
 from broker.domain.events import Event
 from broker.domain.requests import ApprovalRequest, RequestState
+from broker.identity.assertions import HEADER
 from broker.identity.people import Scope
 from broker.running import Running, running
 from broker.settings import Settings, TokenIssuer
@@ -34,6 +36,8 @@ from tests.fakes.slack_front import SlackFront
 from tests.fakes.wired import free_port
 from tests.gateway.wire import call, modern, post
 from tests.journeys.people import Person
+
+CLIENT = "analyst-chat"
 
 
 @dataclass
@@ -64,7 +68,7 @@ class Bench:
     def token(self, who: str = ANN, **claims: Any) -> str:
         """An access token of the company's issuer, as a client of this person brings it."""
         soon = int((datetime.now(UTC) + timedelta(minutes=5)).timestamp())
-        told = {"sub": who, "groups": list(GROUPS.get(who, ())), "aud": f"{self.url}/mcp", "exp": soon, "client_id": "chat"}
+        told = {"sub": who, "groups": list(GROUPS.get(who, ())), "aud": f"{self.url}/mcp", "exp": soon, "client_id": CLIENT}
         return self.issuer.token(**{**told, **claims})
 
     def svid(self, subject: str = SVC, **claims: Any) -> str:
@@ -161,6 +165,11 @@ class Bench:
     async def mark(self) -> int:
         """The number of the last event, so that a test reads its own only."""
         return await self.broker.store.audit.last()
+
+    def spoken_for(self, server: str) -> set[str]:
+        """For whom messages reached a server that is told its callers, as the broker's signed word names them."""
+        words = [head[HEADER.lower()] for head in self.toys[server].heads if HEADER.lower() in head]
+        return {str(json.loads(urlsafe_b64decode(word.split(".")[1] + "=="))["sub"]) for word in words}
 
     async def card(self, says: str, channel: str = "approvals") -> dict[str, Any]:
         """Wait for a card in Slack that says something."""

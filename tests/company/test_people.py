@@ -10,7 +10,7 @@ import pytest
 from mcp.types import ElicitResult
 
 from broker.domain.events import Reviewed
-from tests.company.bench import Bench
+from tests.company.bench import CLIENT, Bench
 from tests.company.files import ANN, FIN, RULES, SAM
 from tests.gateway.wire import events
 from tests.journeys.people import Person
@@ -158,7 +158,7 @@ async def test_the_card_shows_table_rows_requester_agent_and_expiry_and_no_secre
     async with bench.person() as sam, anyio.create_task_group() as tasks:
         tasks.start_soon(calls.overwrite, "shown", 4_711, FIN)
         text = json.dumps(await bench.card("Overwrite shown"))
-        for said in ("shown", "4711", FIN, "chat", "overwrite_table", "presto"):
+        for said in ("shown", "4711", FIN, CLIENT, "overwrite_table", "presto"):
             assert said in text, said
         assert '"type": "date"' in text, text
         await sam.reject(await sam.titled("Overwrite shown"), "seen")

@@ -177,6 +177,10 @@ async def test_a_client_learns_whether_what_it_has_configured_is_what_was_approv
         )
         assert await valid(bench, "team-valid", tools={"x": digest}) == (False, "nobody has accepted the tool x")
         assert await valid(bench, "team-valid", EVE) == unknown  # it is not for her: she can't learn that it is there
+        path = "/v0.1/servers/com.example/team-valid/versions/1.0.0/status"
+        marked = await bench.api(OLGA, "PATCH", path, {"status": "deleted", "statusMessage": "it leaked"})
+        assert marked.status_code == 200, marked.text
+        assert await valid(bench, "team-valid", url=url) == (False, "this version is deleted: it leaked")
         retired = await bench.api(OLGA, "POST", "/api/v1/servers/com.example/team-valid/retire", {"why": "replaced"})
         assert retired.status_code == 200
         assert await valid(bench, "team-valid", url=url) == (False, "the server is not approved: retired")
