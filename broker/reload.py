@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,8 @@ _log = structlog.get_logger(__name__)
 # Changes are looked for by the operating system; this often, also without its word: network folders give none.
 _RECHECK = 5_000
 _SETTLED = 100
+# Seconds after which the event loop gets its turn back while rules are composed in a thread; Python's own is 5 ms.
+_TURN = 0.001
 
 
 class PolicyFolder:
@@ -98,11 +101,13 @@ class PolicyFolder:
 
     def _composed(self, contents: dict[str, bytes]) -> Policy:
         """Compose without cyclic collection: many new objects provoke a full one, which stops the event loop for 50 ms."""
-        collects = gc.isenabled()
+        collects, turn = gc.isenabled(), sys.getswitchinterval()
         gc.disable()
+        sys.setswitchinterval(_TURN)
         try:
             return compose(contents, environment=self._environment)
         finally:
+            sys.setswitchinterval(turn)
             if collects:
                 gc.enable()
 
