@@ -216,7 +216,7 @@ def _use_cases(ground: _Ground, out: Outward, record: Record | None, still_in: S
     guard = Guard(
         desk, policies, out.tools, store.counters, store.audit, store.health, clock=now, new_call_id=keys.new_id,
         broker=ground.broker, allow_when_store_is_down=settings.on_store_down == "allow", brakes=brakes,
-        record=record, accepted=out.tools.accepted, answered=ground.metrics.calls.answered,
+        record=record, accepted=out.tools.accepted, answered=(ground.metrics.calls.answered, ground.usage.answered),
     )  # fmt: skip
     fitness = Fitness(store.requests, policies, out.tools, store.counters, clock=now, brakes=brakes, still_in=still_in)
     ways = ground.tracing.releasing(out.ways) if ground.tracing else out.ways

@@ -28,6 +28,7 @@ class UsageBook:
         self._server: Callable[[str], Server | None] = lambda name: None
         self._counts: dict[Spot, Count] = {}
         self._people: dict[date, set[tuple[str, str]]] = defaultdict(set)
+        self._tools: dict[date, set[tuple[str, str, str]]] = defaultdict(set)
 
     def serving(self, server: Callable[[str], Server | None]) -> None:
         """Take the catalogue, for the minutes in force: it is made after the store that this book observes."""
@@ -43,6 +44,11 @@ class UsageBook:
         elif isinstance(event, Finished) and request is not None:
             ran = request.state is RequestState.COMPLETED and not event.why
             self._add(event.at, request.call.caller, request.call.server, request.call.tool, Count(int(ran), int(not ran)))
+
+    def answered(self, event: CallDecided) -> None:
+        """An allowed call was answered with a result: its person may be asked what such a call saves."""
+        if person := event.caller.user or event.caller.owner:
+            self._tools[event.at.date()].add((person, event.server, event.tool))
 
     def _add(self, at: datetime, caller: Caller, server: str, tool: str, count: Count) -> None:
         entry = self._server(server)
@@ -67,13 +73,15 @@ class UsageBook:
 
     async def flush(self, store: UsageCounts) -> None:
         """Add what was counted since the last time. Raises `StoreUnavailable`; it is tried again then."""
-        counts, people = self._counts, self._people
-        self._counts, self._people = {}, defaultdict(set)
+        counts, people, tools = self._counts, self._people, self._tools
+        self._counts, self._people, self._tools = {}, defaultdict(set), defaultdict(set)
         try:
-            await store.add(counts, people)
+            await store.add(counts, people, tools)
         except BaseException:
             for spot, count in counts.items():
                 self._counts[spot] = self._counts.get(spot, Count()) + count
             for day, pairs in people.items():
                 self._people[day] |= pairs
+            for day, used in tools.items():
+                self._tools[day] |= used
             raise

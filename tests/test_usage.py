@@ -94,17 +94,19 @@ async def test_what_two_brokers_counted_is_added_up(store: Store) -> None:
 
 async def test_what_could_not_be_written_is_written_later(store: Store) -> None:
     class Away:
-        async def add(self, counts: object, people: object) -> None:
+        async def add(self, counts: object, people: object, tools: object) -> None:
             raise StoreUnavailable("away")
 
     book = UsageBook()
     book.observe(allowed(MONTH, Caller(user="ann"), "presto"), None)
+    book.answered(allowed(MONTH, Caller(user="ann"), "presto"))
     with pytest.raises(StoreUnavailable):
         await book.flush(Away())
     book.observe(allowed(MONTH, Caller(user="bo"), "presto"), None)
     await book.flush(store.usage)
     found = await store.usage.month("2026-10")
     assert (found.calls, found.people) == (2, 2)
+    assert await store.usage.recent("ann", MONTH.date(), 5) == [("presto", "ask")]
 
 
 async def _error(seen: Seen, reply: Reply) -> None:
@@ -138,6 +140,8 @@ async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_w
         assert time.monotonic() - started < 20
         await anyio.sleep(0.05)
     assert (found.calls, found.failed, found.people, found.tools, found.minutes) == (11, 3, 1, 2, 300.0)
+    lately = await broker.run.broker.store.usage.recent("sam@example.com", datetime.now(UTC).date(), 5)
+    assert lately == [("tools", "echo")]  # what an approved call gave has a page of its own
 
     api = (await broker.http.get(f"{broker.url}/api/v1/usage", headers={"authorization": f"Bearer {broker.dana}"})).json()
     assert (api["calls"], api["failed"], api["people"], api["tools"], api["hours_saved"]) == (11, 3, 1, 2, 5)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, date, datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -14,6 +14,8 @@ from broker.errors import Malformed, UnknownRequest, WrongMove
 from broker.insights.feedback import MOST, Said
 from broker.insights.usage import month_of
 
+# Tools of allowed calls that a person is asked about at once: each of them once a month.
+RECENT = 5
 # A result that is older is not asked about any more: nobody would remember.
 FRESH = timedelta(days=1)
 
@@ -33,6 +35,10 @@ class Answers(Protocol):
 
     async def of(self, month: str, mark: str) -> tuple[bool, Said | None]:
         """Return whether there is an answer with this mark, and which; None is one that says nothing."""
+        ...
+
+    async def recent(self, person: str, today: date, limit: int) -> Sequence[tuple[str, str]]:
+        """Return server and name of the tools that a person's allowed calls had results of lately, the latest first."""
         ...
 
     async def first(self, mark: str, lasts: timedelta) -> bool:
@@ -98,17 +104,38 @@ class Feedback:
             raise UnknownRequest(request.id)
         if not _concerns(request, person):
             raise WrongMove("the call had no result, so it saved nobody any time", state=request.state.value)
+        place = _place(request, person)
+        await self._count(place, person, (request.call.server, request.call.tool), minutes, request=request.id, channel=channel)
+
+    async def recent(self, person: str) -> list[tuple[str, str]]:
+        """Return the tools of this person's allowed calls that they are asked about: results that no request has a page for."""
+        if await self._answers.quiet(person):
+            return []
+        today = self._clock().date()
+        used = await self._answers.recent(person, today, RECENT)
+        return [tool for tool in used if not (await self._answers.of(*_of_tool(today, tool, person)))[0]]
+
+    async def give_of(self, server: str, tool: str, person: str, minutes: int | None, channel: str) -> None:
+        """Count what a person says that a call of a tool saves them, once a month; None skips the question.
+
+        Raises `UnknownRequest` where they had no result of it lately, and `Malformed` as `give` does.
+        """
+        today, called = self._clock().date(), (server, tool)
+        if called not in await self._answers.recent(person, today, RECENT):
+            raise UnknownRequest("")
+        await self._count(_of_tool(today, called, person), person, called, minutes, channel=channel)
+
+    async def _count(
+        self, place: tuple[str, str], person: str, called: tuple[str, str], minutes: int | None, **fields: str
+    ) -> None:  # fmt: skip
         if minutes is not None and not 0 <= minutes <= MOST:
             raise Malformed(f"minutes are a whole number from 0 to {MOST}")
-        server, tool = request.call.server, request.call.tool
+        server, tool = called
         estimate = self._estimate(server, tool)
-        said = Said(server, tool, estimate, minutes) if minutes is not None else None
-        await self._answers.put(*_place(request, person), said)
-        fields = {
-            "request": request.id, "server": server, "tool": tool, "channel": channel,
-            "minutes": "skipped" if minutes is None else str(minutes), "estimate": f"{estimate:g}",
-        }  # fmt: skip
-        await self._note(Noted(at=self._clock(), what="feedback.given", who=person, fields=fields))
+        await self._answers.put(*place, Said(server, tool, estimate, minutes) if minutes is not None else None)
+        given = "skipped" if minutes is None else str(minutes)
+        told = {**fields, "server": server, "tool": tool, "minutes": given, "estimate": f"{estimate:g}"}
+        await self._note(Noted(at=self._clock(), what="feedback.given", who=person, fields=told))
 
     async def quiet(self, person: str) -> bool:
         """Does this person not want to be asked?"""
@@ -129,6 +156,10 @@ def _concerns(request: ApprovalRequest, person: str) -> bool:
 def _place(request: ApprovalRequest, person: str) -> tuple[str, str]:
     """The month and the mark of an answer: both stay as they are, however often one answers."""
     return month_of(_ended(request).date()), f"{request.id} {person}"
+
+
+def _of_tool(today: date, called: tuple[str, str], person: str) -> tuple[str, str]:
+    return month_of(today), f"{called[0]}/{called[1]} {person}"
 
 
 def _ended(request: ApprovalRequest) -> datetime:

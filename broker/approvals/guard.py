@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from typing import Any, assert_never
@@ -45,10 +45,6 @@ Answered = Callable[[CallDecided], None]
 """Hears of an allowed call that was answered with a result. It must be quick, and must not raise."""
 
 
-def nobody_hears(event: CallDecided) -> None:
-    """Nobody wants to know."""
-
-
 Record = Callable[[ToolCall, SeenTool, Mapping[str, float], Decision], None]
 
 
@@ -82,7 +78,7 @@ class Guard:
         brakes: Brakes = Brakes(),  # noqa: B008 - frozen, and brakes nothing
         record: Record | None = None,
         accepted: Accepted = nobody_knows,
-        answered: Answered = nobody_hears,
+        answered: Sequence[Answered] = (),
     ) -> None:
         """`record` is told of each call that was allowed or denied at once: it must be quick, and must not raise."""
         self._desk = desk
@@ -176,7 +172,9 @@ class Guard:
     def _ended(self, event: CallDecided, outcome: str) -> None:
         """Write down, for whoever reads the audit, that an allowed call came to nothing. Nobody waits for it."""
         if not outcome:
-            return self._answered(event)
+            for hears in self._answered:
+                hears(event)
+            return
         Writing(
             self._audit,
             CallEnded(
@@ -184,7 +182,6 @@ class Guard:
                 tool=event.tool, digest=event.digest, outcome=outcome,
             ),
         )  # fmt: skip
-        return None
 
     async def _refused(self, call: ToolCall, decision: Deny, origin: Origin, seen: SeenTool = _UNSEEN) -> Refused:
         await Writing(self._audit, self._decided(call, decision, seen, origin)).durable()

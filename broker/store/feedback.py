@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import msgspec
 
@@ -12,7 +12,7 @@ from broker.store.connection import Commands
 from broker.store.once import Once
 from broker.store.scripts import load
 from broker.store.shelf import Shelf
-from broker.store.usage import KEPT, said_of
+from broker.store.usage import KEPT, UsageCounts, said_of
 
 SAY = load("say")
 
@@ -43,6 +43,10 @@ class FeedbackAnswers:
     async def forget(self, mark: str) -> None:
         """Let it be set again."""
         await self._once.forget(mark)
+
+    async def recent(self, person: str, today: date, limit: int) -> list[tuple[str, str]]:
+        """Return server and name of the tools that a person's calls had results of lately, the latest first."""
+        return await UsageCounts(self._commands).recent(person, today, limit)
 
     async def quiet(self, person: str) -> bool:
         """Does this person not want to be asked?"""

@@ -186,6 +186,11 @@ def usage_lately(server: str) -> str:
     return _in(0, "usage", "lately", server)
 
 
+def usage_of(person: str) -> str:
+    """Sorted set with a time to live: the tools that a person's calls had results of, by the last day on which they did."""
+    return _in(0, "usage", "of", person)
+
+
 def feedback(month: str) -> str:
     """Hash: server, tool, the owner's minutes and those that were given, to how often they were."""
     return _in(0, "feedback", month)

@@ -30,8 +30,13 @@ class UsageCounts:
     def __init__(self, commands: Commands) -> None:
         self._commands = commands
 
-    async def add(self, counts: Mapping[Spot, Count], people: Mapping[date, set[tuple[str, str]]]) -> None:
-        """Add to what is counted, in one round trip. `people` are pairs of server and person, by day."""
+    async def add(
+        self, counts: Mapping[Spot, Count], people: Mapping[date, set[tuple[str, str]]],
+        tools: Mapping[date, set[tuple[str, str, str]]] | None = None,
+    ) -> None:  # fmt: skip
+        """Add to what is counted, in one round trip. `people` are pairs of server and person, by day; `tools` are person,
+        server and tool of calls that had a result.
+        """
         wanted: list[tuple[Argument, ...]] = []
         for spot, count in counts.items():
             for kind, number in (("ok", count.succeeded), ("failed", count.failed)):
@@ -40,6 +45,8 @@ class UsageCounts:
         for day, pairs in people.items():
             wanted.append(("SADD", keys.usage_people(month_of(day)), *(msgspec.json.encode(pair) for pair in pairs)))
             wanted += _seen(day, pairs)
+        for day, used in (tools or {}).items():
+            wanted += _used(day, used)
         months = {month_of(day) for day in (*(spot.day for spot in counts), *people)}
         lasts = KEPT // timedelta(seconds=1)
         wanted += [("EXPIRE", key(month), lasts) for month in months for key in (keys.usage, keys.usage_people)]
@@ -52,6 +59,13 @@ class UsageCounts:
             ("HGETALL", keys.usage(month)), ("SMEMBERS", keys.usage_people(month)), ("HGETALL", keys.feedback(month))
         )
         return usage(month, _counts(row), map(_person, pairs), _said(said))
+
+    async def recent(self, person: str, today: date, limit: int) -> list[tuple[str, str]]:
+        """Return server and name of the tools that a person's calls had results of in the last 30 days, the latest first."""
+        row = await self._commands.run(
+            "ZREVRANGEBYSCORE", keys.usage_of(person), "+inf", first_day(today).toordinal(), "LIMIT", 0, limit
+        )
+        return [_person(one) for one in row]
 
     async def lately(self, server: str, today: date) -> Lately:
         """Return the use of one server in the 30 days up to `today`."""
@@ -71,6 +85,17 @@ def _seen(day: date, pairs: set[tuple[str, str]]) -> list[tuple[Argument, ...]]:
     for server in {server for server, _ in pairs}:
         key, number = keys.usage_lately(server), day.toordinal()
         wanted.append(("ZADD", key, "GT", *(part for name, who in pairs if name == server for part in (number, who))))
+        wanted.append(("ZREMRANGEBYSCORE", key, "-inf", f"({number - LATELY}"))
+        wanted.append(("EXPIRE", key, (LATELY + 1) * 86_400))
+    return wanted
+
+
+def _used(day: date, used: set[tuple[str, str, str]]) -> list[tuple[Argument, ...]]:
+    """What keeps the last day on which each person's calls of a tool had a result."""
+    wanted: list[tuple[Argument, ...]] = []
+    for person, server, tool in used:
+        key, number = keys.usage_of(person), day.toordinal()
+        wanted.append(("ZADD", key, "GT", number, msgspec.json.encode((server, tool))))
         wanted.append(("ZREMRANGEBYSCORE", key, "-inf", f"({number - LATELY}"))
         wanted.append(("EXPIRE", key, (LATELY + 1) * 86_400))
     return wanted

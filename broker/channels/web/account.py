@@ -14,7 +14,10 @@ from broker.channels.web.ports import SignedIn
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, posted, sign_in_path, visitor
 from broker.domain.events import Noted
 from broker.errors import Forbidden, UnknownRequest
+from broker.insights.feedback import CHOICES as MINUTES
+from broker.insights.feedback import words
 
+CHOICES = tuple((minutes, words(minutes)) for minutes in MINUTES)
 # In this order: each names the ones before it as well.
 _BROWSERS = (("Edg/", "Edge"), ("OPR/", "Opera"), ("Firefox/", "Firefox"), ("Chrome/", "Chrome"), ("Safari/", "Safari"))
 _SYSTEMS = (
@@ -40,7 +43,7 @@ async def _account(request: AnyRequest, web: Web, who: SignedIn, wrong: str = ""
         request, "account.html", status=status, sessions=sessions, this=who.id,
         devices=await _devices(web, who), push_key=web.parts.devices.key if web.parts.devices else "",
         groups=web.groups(who), passkeys=await web.parts.passkeys.of(who.person), named=named_address(origin), wrong=wrong,
-        quiet=await web.parts.feedback.quiet(who.person),
+        quiet=await web.parts.feedback.quiet(who.person), used=await web.parts.feedback.recent(who.person), choices=CHOICES,
     )  # fmt: skip
 
 

@@ -54,4 +54,14 @@ async def ask_me(request: AnyRequest) -> Redirect:
     return Redirect("/account", status_code=303)
 
 
-ROUTES = (feedback, ask_me)
+@post("/account/results", status_code=200, include_in_schema=False)
+async def of_tool(request: AnyRequest) -> Redirect:
+    """Count what a person says that an allowed call of a tool saves them."""
+    web = Web.of(request)
+    who, form = await posted(request)
+    minutes = minutes_of(form.get("minutes", ""))
+    await web.parts.feedback.give_of(form.get("server", ""), form.get("tool", ""), who.person, minutes, "web")
+    return Redirect("/account#feedback", status_code=303)
+
+
+ROUTES = (feedback, ask_me, of_tool)

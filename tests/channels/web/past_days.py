@@ -76,5 +76,6 @@ async def _said(store: Store, now: datetime) -> None:
     for number in range(25):
         said = Said("payments", chance.choice(("refund_create", "refund_get")), 6.0, chance.choice(CHOICES))
         await store.feedback.put(month_of(now.date()), f"apr_0_{number} person-{number}", said)
+    await store.usage.add({}, {}, {now.date(): {(ANN, "payments", "refund_list")}})
     told = "this widens access by support and 2 people of people.yaml"
     await store.widened.put("payments", msgspec.json.encode(Widened(now - timedelta(hours=3), "p", told, ("support",), 2)))

@@ -136,3 +136,25 @@ async def test_five_answers_give_a_median_beside_the_owners_minutes_which_stay_a
     page = text_of((await (await site.visitor(ANN)).get("/insights")).text)
     assert "payments refund_create 10 6 30 5" in page
     assert (await site.store.usage.month(f"{today:%Y-%m}")).minutes == before.minutes == 60.0
+
+
+async def test_of_allowed_calls_a_person_is_asked_by_tool_once_a_month_on_their_own_page(site: Site) -> None:
+    today = site.web.now().date()
+    await site.store.usage.add({}, {}, {today: {(DANA, "payments", "refund_get"), (DANA, "files", "<read>")}})
+    dana, ann, asked = await site.visitor(DANA), await site.visitor(ANN), "how long would it have taken you by hand?"
+
+    async def answer(client: httpx2.AsyncClient, tool: str, minutes: str, server: str = "payments") -> int:
+        form = {"csrf": await site.csrf(client), "server": server, "tool": tool, "minutes": minutes}
+        return (await client.post("/account/results", data=form)).status_code
+
+    page = (await dana.get("/account")).text
+    assert (page.count(asked), "&lt;read&gt;" in page, asked in (await ann.get("/account")).text) == (2, True, False)
+    assert await answer(ann, "refund_get", "30") == 404  # not a call of hers
+    assert await answer(dana, "made-up", "30") == 404
+    assert await answer(dana, "refund_get", "481") == 422
+    assert await told(site) == []
+    assert [await answer(dana, "refund_get", minutes) for minutes in ("30", "60")] == [303, 303]
+    assert await answer(dana, "<read>", "skip", "files") == 303
+    assert await told(site) == [("refund_get", 60, 1)]
+    assert asked not in (await dana.get("/account")).text
+    assert [fields["minutes"] for fields in await given(site.store)] == ["30", "60", "skipped"]

@@ -32,7 +32,7 @@ OWN = {
     "GET /": 200, "GET /inbox/list": 200, "GET /history": 200, "GET /history/export/{form:str}": 200, "GET /live": 200,
     "GET /account": 200, "POST /account/sessions/end": 303, "POST /account/passkeys/begin": 200, "POST /account/passkeys": 403,
     "POST /account/devices": 400, "POST /account/devices/remove": 303, "POST /account/passkeys/remove": 303,
-    "POST /sign-out": 303, "POST /account/feedback": 303,
+    "POST /sign-out": 303, "POST /account/feedback": 303, "POST /account/results": 404,
 }  # fmt: skip
 """For whoever is signed in: their own things, with what an outsider gets."""
 
