@@ -74,9 +74,10 @@ class Doorway:
 
     def check(self, visit: Visit) -> None:
         """Raises `Unauthenticated` for what only those may send who are known."""
-        if not _nameless(visit.caller) or visit.exchange.scope["method"] == "DELETE":
+        method = visit.exchange.scope["method"]
+        if not _nameless(visit.caller) or (method == "DELETE" and visit.session is not None):
             return
-        if visit.exchange.scope["method"] != "POST" or visit.message.method not in _DISCOVERY:
+        if method != "POST" or visit.message.method not in _DISCOVERY:
             raise Unauthenticated("a bearer token is needed")
 
     async def strayed(self, name: str, caller: Caller, why: str) -> None:

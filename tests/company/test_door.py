@@ -105,6 +105,7 @@ async def test_nobody_in_particular_has_no_stream_and_no_call_in_an_older_sessio
     with anyio.fail_after(5):
         stream = await bench.http.get(url, headers={"mcp-session-id": session, "accept": "text/event-stream"})
     assert stream.status_code == 401
+    assert (await bench.http.delete(url)).status_code == 401
     answer = httpx2.Response(200)
     for body in ({"jsonrpc": "2.0", "id": 9, "result": {}}, request("notifications/cancelled", {"requestId": 1}) | {"id": None}):
         answer = await legacy(bench.http, url, {key: value for key, value in body.items() if value is not None}, session)
