@@ -31,7 +31,7 @@ def axe() -> str:
 WAYS = [(scheme, size) for scheme in ("light", "dark") for size in SIZES]
 # In the suite each template is looked at in one of its states, in turns; all of them in all ways are slow.
 ONE_OF_EACH = (
-    "refund", "alike", "nothing waits", "rejecting", "answered together", "why", "account", "history", "tried",
+    "refund", "answered together", "why", "account", "history", "tried",
     "rule replayed", "servers", "server widening", "enrol refused", "insights", "health", "missing", "sign in refused",
     "sign in with a link", "degraded",
 )  # fmt: skip
@@ -45,6 +45,7 @@ async def test_every_page_is_accessible_and_fits(store: Store, tmp_path: Path, b
     (tmp_path / "rules").mkdir()
     async with firm(store, tmp_path / "rules", templates=templates) as (site, scenes):
         tabs: dict[str, Any] = {}
+        site.web.pages._environment.cache.clear()  # what was shown while the firm was set up is no scene
 
         async def look_at(chosen: dict[str, Scene]) -> None:
             for name, scene in chosen.items():
