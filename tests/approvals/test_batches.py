@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from broker.approvals.batches import Item, checked, decide
+from broker.audit.export import cef_line, json_line
 from broker.domain.batches import AT_MOST
 from broker.domain.calls import Caller
 from broker.domain.events import Reviewed
@@ -40,7 +41,9 @@ async def test_each_item_is_a_review_of_its_own_under_one_id(counter: Counter) -
     assert [answer.after and answer.after.state.value for answer in answers] == [
         "rejected" if index in (2, 5, 8) else "approved" for index in range(10)
     ]
-    facts = [entry.event for entry in await counter.store.audit.read(0, 100) if isinstance(entry.event, Reviewed)]
+    entries = [entry for entry in await counter.store.audit.read(0, 100) if isinstance(entry.event, Reviewed)]
+    assert all(f'"batch":"{batch}"' in json_line(entry) and f" batch={batch}" in cef_line(entry) for entry in entries)
+    facts = [entry.event for entry in entries if isinstance(entry.event, Reviewed)]
     assert [(fact.request, fact.digest, fact.verdict, fact.batch) for fact in facts] == [
         (one.request, one.digest, one.verdict, batch) for one in items
     ]

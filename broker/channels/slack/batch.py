@@ -52,7 +52,10 @@ def together_buttons(requests: Sequence[ApprovalRequest]) -> list[Block]:
 
 
 def batch_form(requests: Sequence[ApprovalRequest], face: Face, person: str, pressed: Pressed, answer_url: str = "") -> Block:
-    """Return the form with each request whole and a choice beside it, as far as a modal holds them."""
+    """Return the form with each request whole and a choice beside it, as far as a modal holds them.
+
+    Where this person has nothing to choose, it is no form.
+    """
     items: list[Block] = []
     size = held = 0
     for request in requests[:AT_MOST]:
@@ -63,6 +66,8 @@ def batch_form(requests: Sequence[ApprovalRequest], face: Face, person: str, pre
         items += made
         held += 1
     head = [blocks.rich(*_head(requests, held, face))]
+    if not any(part["type"] == "input" for part in items):
+        return modal("Decide together", [*head, *items])
     form = {
         "submit": blocks.plain("Send", TITLE),
         "callback_id": BATCH,
@@ -115,12 +120,15 @@ def _offer(request: ApprovalRequest) -> str:
 
 
 def _head(requests: Sequence[ApprovalRequest], held: int, face: Face) -> Iterator[Block]:
-    yield blocks.section(blocks.text(f"{len(requests)} requests of one agent. Each is counted by itself."))
+    words = (
+        f"{len(requests)} requests of one agent. Each is counted by itself." if requests else "Nothing of this waits any more."
+    )
+    yield blocks.section(blocks.text(words))
     if held < len(requests):
         yield blocks.section(blocks.text(f"{len(requests) - held} more do not fit here: decide these first.", bold=True))
     if requests and (label := requests[0].origin.batch):
-        words = blocks.line(covered(label, face.key), 200)
-        yield blocks.quote(blocks.text("The agent calls this batch, unverified: ", italic=True), words)
+        said = blocks.line(covered(label, face.key), 200)
+        yield blocks.quote(blocks.text("The agent calls this batch, unverified: ", italic=True), said)
 
 
 def _item(request: ApprovalRequest, face: Face, person: str) -> Iterator[Block]:

@@ -30,9 +30,7 @@ def home(waiting: Sequence[ApprovalRequest], face: Face, *, more: bool = False) 
             blocks.rich(standing(request, face)),
             *buttons(request, shown, face),
         ]
-    if inbox := face.inbox():
-        parts.append(blocks.actions("inbox", blocks.open_button(inbox, "Open the inbox")))
-    return {"type": "home", "blocks": parts}
+    return {"type": "home", "blocks": [*parts, *_foot(waiting, face)]}
 
 
 def unknown_home(words: str) -> Block:
@@ -52,17 +50,21 @@ def digest(requests: Sequence[ApprovalRequest], face: Face) -> Card:
         blocks.text("They came faster than cards are read: decide together, in this app's Home, or on the pages.", italic=True)
     )
     parts = [blocks.header(words), blocks.rich(blocks.bullets(lines), hint)]
-    inbox = face.inbox()
-    if buttons := [*together_buttons(requests), *([blocks.open_button(inbox, "Open the inbox")] if inbox else [])]:
-        parts.append(blocks.actions("inbox", *buttons))
-    return Card(words, parts)
+    return Card(words, [*parts, *_foot(requests, face)])
 
 
 def listing(waiting: Sequence[ApprovalRequest], face: Face, *, more: bool = False) -> list[Block]:
     """Return the answer to `/approvals list`."""
     heading = blocks.section(blocks.text(_counted(len(waiting), more), bold=True))
     lines = [_line(request, face) for request in waiting[:IN_DIGEST]]
-    return [blocks.rich(heading, *([blocks.bullets(lines)] if lines else []))]
+    return [blocks.rich(heading, *([blocks.bullets(lines)] if lines else [])), *_foot(waiting, face)]
+
+
+def _foot(requests: Sequence[ApprovalRequest], face: Face) -> list[Block]:
+    """Return the buttons under a list: for each batch among what waits, and for the inbox."""
+    inbox = face.inbox()
+    elements = [*together_buttons(requests), *([blocks.open_button(inbox, "Open the inbox")] if inbox else [])]
+    return [blocks.actions("inbox", *elements)] if elements else []
 
 
 def urgent_first(requests: Sequence[ApprovalRequest]) -> list[ApprovalRequest]:

@@ -13,6 +13,7 @@ from broker.domain.requests import RequestState
 from broker.domain.reviews import Verdict
 from tests.channels.slack.bench import Bench
 from tests.channels.slack.conftest import SECRET
+from tests.channels.slack.test_batch import cards_each, offered, opened, sent
 from tests.fakes.slack_front import BOT_USER
 
 
@@ -22,9 +23,10 @@ class Bolt:
     def __init__(self) -> None:
         self.heard: list[str] = []
         self.app = AsyncApp(signing_secret=SECRET, client=AsyncWebClient(), authorize=authorized, process_before_response=True)
-        for action in ("approve", "reject"):
+        for action in ("approve", "reject", "together0"):
             self.app.action(action)(self._heard)
-        self.app.view("rejection")(self._heard)
+        for form in ("rejection", "batch"):
+            self.app.view(form)(self._heard)
         self.app.command("/approvals")(self._heard)
         for event in ("app_home_opened", "message_metadata_posted"):
             self.app.event(event)(self._happened)
@@ -66,6 +68,19 @@ async def test_bolt_understands_everything_that_we_take(bench: Bench) -> None:
     ]  # fmt: skip
     assert [await bolt.status(headers, body) for headers, body in slack.sent] == [200] * 6
     assert bolt.heard == ["approve", "reject", "rejection", "/approvals", "app_home_opened", "message_metadata_posted"]
+
+
+async def test_bolt_understands_the_form_of_a_batch(bench: Bench) -> None:
+    dana, slack, bolt = await bench.slack.user("dana"), bench.slack, Bolt()
+    cards_each(bench, 1)
+    async with bench.running(release=False):
+        requests = [await bench.parked(amount=amount) for amount in range(3)]
+        view = await opened(bench, dana, "2 of 2 requests wait")
+        await sent(bench, dana, view, dict.fromkeys(offered(view).values(), "approve"))
+        for request in requests:
+            await bench.reached(request, RequestState.APPROVED)
+    assert [await bolt.status(headers, body) for headers, body in slack.sent] == [200] * 2
+    assert bolt.heard == ["together0", "batch"]
 
 
 async def test_bolt_and_we_refuse_the_same_bytes(bench: Bench) -> None:
