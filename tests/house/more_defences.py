@@ -276,4 +276,10 @@ MORE = (
         """"remotes": [{"type": "streamable-http", "url": f"{base.rstrip('/')}/mcp/{local}"}]""",
         '"remotes": document.get("remotes", [])',
     ),
+    Defence(
+        "test_a_form_that_was_overtaken_answers_item_by_item",
+        "broker/approvals/desk.py",
+        "if version and version != request.version:",
+        "if False:",
+    ),
 )
