@@ -142,6 +142,7 @@
     // what the page asks by itself (who is looking, what moved) neither moves the focus nor forgets that somebody acted
     if (event.detail?.ctx?.request?.method !== "POST") return;
     for (const area of event.target.querySelectorAll?.("textarea") ?? []) drafts.delete(draft(area.name));
+    if (event.target.closest?.(".approve")) drafts.delete(draft("reason")); // who approves after all has nothing left to say against it
     if (event.target.closest?.(".comment")) said = true;
     else acted = true;
   });

@@ -104,6 +104,19 @@ async def test_a_stale_form_is_answered_on_the_page_and_decides_nothing(site: Si
         assert page.url == f"{site.url}/r/{request.id}{'' if scripts else '/review'}"
 
 
+async def test_who_approves_after_all_is_not_told_of_the_reason_they_had_begun(site: Site, browser: Any) -> None:
+    request = await parked(site)
+    page, wrong = await tab_of(site, browser)
+    await page.goto(f"/r/{request.id}")
+    await half_typed(page)
+    await page.get_by_text("Back", exact=True).click()
+    await page.get_by_role("button", name="Approve", exact=True).click()
+    await expect(page.get_by_role("heading", name="Approved")).to_be_visible()
+    await expect(page.get_by_text("You had written")).to_have_count(1)
+    await expect(page.get_by_text("You had written")).to_be_hidden()
+    assert (wrong, await violations(page)) == ([], [])
+
+
 async def test_a_rejection_that_comes_too_late_gives_back_what_was_written(site: Site, browser: Any) -> None:
     request = await parked(site)
     page = await site.tab(browser, ANN, java_script_enabled=False)
