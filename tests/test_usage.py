@@ -153,7 +153,7 @@ async def test_a_whole_broker_counts_what_it_lets_through_what_it_releases_and_w
     assert json.loads(out[out.index("{\n") :]) == api  # the log, which a program writes to stderr, comes before it
     await insights.run(Namespace(month=month, json=False))
     told = capsys.readouterr().out
-    assert f"{month}: 11 calls, 3 failed; 1 people; about 5 hours saved" in told
+    assert f"{month}: 11 calls, 3 failed; 1 person; about 5 hours saved" in told
     assert "tools                              11        3        1        2       5" in told
 
     link = await broker.run.broker.identity.links.add("dana@example.com")

@@ -85,7 +85,8 @@ def told_use(use: Usage) -> list[str]:
     from broker.domain.text import clipped, visible  # noqa: PLC0415
 
     saved = f"about {use.hours:,} hours saved, by what the tools' owners say: a direction, no measurement"
-    lines = [f"{use.month}: {use.calls:,} calls, {use.failed:,} failed; {use.people:,} people; {saved}"]
+    calls, people = "call" if use.calls == 1 else "calls", "person" if use.people == 1 else "people"
+    lines = [f"{use.month}: {use.calls:,} {calls}, {use.failed:,} failed; {use.people:,} {people}; {saved}"]
     lines += ["", "server                          calls   failed   people    tools   hours"]
     for one in use.servers:
         name = clipped(visible(one.server, keep=""), 26)
