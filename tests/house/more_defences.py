@@ -251,7 +251,12 @@ MORE = (
         "if self._fruitless >= self.head_limit:",
         "if False:",
     ),
-    Defence("test_a_body_of_more_than_a_megabyte_is_refused", "broker/gateway/exchange.py", "if len(body) > limit:", "if False:"),
+    Defence(
+        "test_a_body_of_more_than_a_megabyte_is_refused_and_people_are_shown_nothing",
+        "broker/gateway/exchange.py",
+        "if len(body) > limit:",
+        "if False:",
+    ),
     Defence(
         "test_reviews_of_what_has_changed_since_do_not_count",
         "broker/domain/enrolment.py",
