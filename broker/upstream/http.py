@@ -5,6 +5,7 @@ A caller's credentials never get here; what the catalogue says about a server's 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
@@ -23,6 +24,8 @@ _OURS = {"accept-encoding": "identity", "user-agent": f"approval-broker/{__versi
 _ONCE = _OURS | {"connection": "close"}
 # What would frame a message otherwise, or make the connection something else (RFC 9110, section 7.6.1).
 _FRAMING = frozenset(("expect", "te", "trailer", "transfer-encoding", "upgrade"))
+# What may stand in the first lines of a message (RFC 3986, section 2).
+_PLAIN = re.compile(r"[!-~]+")
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -164,8 +167,10 @@ def road_to(address: str, networks: tuple[str, ...] = ()) -> Road:
     url = URL(address, encoded=True)
     if url.scheme not in ("http", "https") or not url.raw_host or not url.port:
         raise ValueError("this is no address over HTTP")
-    origin = Origin(url.scheme == "https", url.raw_host, url.port)
-    return Road(origin, url.host_port_subcomponent or "", url.raw_path_qs, networks)
+    host, path = url.host_port_subcomponent or "", url.raw_path_qs
+    if not _PLAIN.fullmatch(host + path):
+        raise ValueError("an address is written in printable ASCII, anything else in it percent-encoded")
+    return Road(Origin(url.scheme == "https", url.raw_host, url.port), host, path, networks)
 
 
 def message_of(verb: str, road: Road, headers: Mapping[str, str], body: bytes, *, kept: bool) -> bytes:

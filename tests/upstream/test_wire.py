@@ -170,3 +170,13 @@ async def test_a_header_that_would_be_two_or_frame_the_message_otherwise_is_not_
     with pytest.raises(UpstreamUntouched, match="can't be sent"):
         await servers.forward("s", "POST", headers, BODY)
     assert server.streams == []
+
+
+@pytest.mark.parametrize("path", ["/a b", "/mcp HTTP/1.1\x0bx: y", "/m\x00cp", "/mcp?name=M\u00fcller", "/\u2028mcp"], ids=ascii)
+async def test_an_address_that_would_be_another_first_line_is_not_asked(
+    servers: HttpServers, server: RawServer, path: str
+) -> None:  # fmt: skip
+    server.url = server.url.removesuffix("/mcp") + path
+    with pytest.raises(UpstreamUntouched, match="can't be sent"):
+        await servers.forward("s", "POST", {}, BODY)
+    assert server.streams == []
