@@ -30,13 +30,24 @@ def bounded(limit: int) -> type[HttpToolsProtocol]:
 
 
 class _Parts:
-    """What is written while it stands for a transport."""
+    """Stands for a transport and keeps what is written, until all of it leaves at once."""
 
-    def __init__(self) -> None:
-        self.written: list[bytes] = []
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self.is_closing = transport.is_closing
+        self._transport = transport
+        self._written: list[bytes] = []
+        self._closed = False
 
     def write(self, data: bytes) -> None:
-        self.written.append(data)
+        self._written.append(data)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def leave(self) -> None:
+        self._transport.writelines(self._written)
+        if self._closed:
+            self._transport.close()
 
 
 class _Cycle(RequestResponseCycle):
@@ -56,14 +67,14 @@ class _Cycle(RequestResponseCycle):
             await super().send(message)
 
     async def _together(self, head: Any, message: Any) -> None:
-        transport, parts = self.transport, _Parts()
+        transport, parts = self.transport, _Parts(self.transport)
         self.transport = cast(asyncio.Transport, parts)
         try:
             await super().send(head)
             await super().send(message)
         finally:
             self.transport = transport
-        transport.writelines(parts.written)
+        parts.leave()
 
 
 def _has_length(message: MutableMapping[str, Any]) -> bool:

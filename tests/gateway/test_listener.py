@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tests.gateway.rig import serving
 
@@ -159,3 +160,28 @@ async def test_an_answer_leaves_in_one_piece_and_the_next_one_after_it(player: i
 async def test_an_answer_that_is_not_as_long_as_it_said_ends_the_connection(player: int, path: str) -> None:
     _, answer = await sent(player, [(GET.format(path, "") + GET.format("/3/end", "")).encode()])
     assert b"end" not in answer
+
+
+async def test_an_answer_that_was_begun_arrives_whole_though_the_broker_stops(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, stopping, shutdown = anyio.Event(), anyio.Event(), HttpToolsProtocol.shutdown
+
+    async def late(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"3")]})
+        begun.set()
+        await stopping.wait()
+        await send({"type": "http.response.body", "body": b"foo"})
+
+    def told(protocol: HttpToolsProtocol) -> None:
+        shutdown(protocol)
+        stopping.set()
+
+    monkeypatch.setattr(HttpToolsProtocol, "shutdown", told)
+    with anyio.fail_after(20):
+        async with serving(late) as url:
+            stream = await anyio.connect_tcp("127.0.0.1", int(url.rpartition(":")[2]))
+            await stream.send(GET.format("/", "").encode())
+            await begun.wait()
+        async with stream:
+            assert (await stream.receive()).endswith(b"connection: close\r\n\r\nfoo")
+            with pytest.raises(anyio.EndOfStream):
+                await stream.receive()
