@@ -54,7 +54,8 @@ class UsageBook:
         entry = self._server(server)
         facts = entry.tools.get(tool) if entry is not None else None
         spot = Spot(at.date(), server, tool, facts.minutes_saved if facts is not None else 0.0)
-        self._counts[spot] = self._counts.get(spot, Count()) + count
+        before = self._counts.get(spot)
+        self._counts[spot] = count if before is None else before + count
         if person := caller.user or caller.owner:
             self._people[spot.day].add((server, person))
 

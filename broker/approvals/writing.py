@@ -24,9 +24,9 @@ class Writing:
     async def durable(self) -> None:
         """Return once the event is in the store, or on disk. Who gives up waiting does not stop it."""
         if not self._written.done():
-            heard = asyncio.Event()
-            self._written.add_done_callback(lambda _: heard.set())
-            await heard.wait()
+            heard = asyncio.get_running_loop().create_future()
+            self._written.add_done_callback(lambda _: None if heard.done() else heard.set_result(None))
+            await heard
         self._ended(self._written)
         if self._spooling is not None:
             await asyncio.shield(self._spooling)

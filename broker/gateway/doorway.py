@@ -19,6 +19,7 @@ from broker.gateway.visits import Visit
 
 ANYBODY = Caller()
 """Whoever brings no credential at all."""
+_NAMELESS = ANYBODY.principal
 
 # What anybody may send to a server whose discovery is public.
 _DISCOVERY = frozenset(("server/discover", "tools/list", "initialize", "notifications/initialized", "ping"))
@@ -110,4 +111,4 @@ class Doorway:
 
 def _nameless(caller: Caller) -> bool:
     """Is nobody known behind it? What a client says of itself is no name."""
-    return caller.principal == ANYBODY.principal
+    return caller.principal == _NAMELESS

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 
@@ -13,9 +15,10 @@ from broker.errors import Malformed
 from broker.gateway.envelope import INVALID_REQUEST
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Receive = Callable[[], Coroutine[Any, Any, MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+Result = TypeVar("Result")
 Rewrite = Callable[[bytes], bytes]
 """Takes one or more whole server-sent events, and returns what the client gets of them."""
 
@@ -25,6 +28,35 @@ STREAM = b"text/event-stream"
 # are answered before, and a watcher costs a task.
 BODY_WITHIN = 30.0
 WATCH_AFTER = 0.1
+
+
+def begun(coroutine: Coroutine[Any, Any, Result]) -> tuple[Result, None] | tuple[None, Awaitable[Result]]:
+    """Run a coroutine up to where it first waits. Returns its result, or else what to await for it.
+
+    Most bodies are here already, and a limit of time costs as much as a whole check.
+    """
+    try:
+        waits = coroutine.send(None)
+    except StopIteration as done:
+        return done.value, None
+    return None, _going_on(coroutine, waits)
+
+
+@types.coroutine
+def _going_on(coroutine: Coroutine[Any, Any, Result], waits: Any) -> Generator[Any, Any, Result]:
+    """Hand on what a coroutine waits for, and to it what comes of that."""
+    while True:
+        try:
+            told = yield waits
+        except BaseException as error:
+            step = partial(coroutine.throw, error)
+        else:
+            step = partial(coroutine.send, told)
+        try:
+            waits = step()
+        except StopIteration as done:
+            result: Result = done.value
+            return result
 
 
 class ClientGone(Exception):
@@ -53,13 +85,16 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """Return the request's body. Raises `Malformed` beyond `limit` bytes or 30 s, `ClientGone`."""
+        message, waits = begun(self._receive())
+        if message is not None and message["type"] == "http.request" and not message.get("more_body"):
+            body: bytes = message.get("body", b"")
+            self._within(body, limit)
+            return body
         try:
             async with asyncio.timeout(BODY_WITHIN):
-                message = await self._receive()
-                if message["type"] == "http.request" and not message.get("more_body"):
-                    body: bytes = message.get("body", b"")
-                    self._within(body, limit)
-                    return body
+                if waits is not None:
+                    message = await waits
+                assert message is not None, "it is one or the other"
                 return await self._rest(message, limit)
         except TimeoutError:
             raise Malformed("the body did not arrive in time", rpc=INVALID_REQUEST, status=408) from None

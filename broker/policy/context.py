@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from functools import cached_property
 from typing import Any
 
 from broker.domain.calls import ToolCall
@@ -29,16 +28,18 @@ class Context:
         self.server = server
         self.arguments = call.arguments
         self.groups = groups_of(policy, call) if groups is None else groups
+        self._group_set = frozenset(self.groups)
+        # Not `cached_property`, which takes a lock each time (before Python 3.12).
+        self._hints: Hints | None = None
+        self._activation: Any = None
 
-    @cached_property
+    @property
     def hints(self) -> Hints:
         """What the tool does: the operator's facts, which the server's own claims can only tighten."""
-        claims = self.facts.definition.annotations if self.facts.definition is not None else {}
-        return effective_hints(self.server.tools.get(self.call.tool), claims)
-
-    @cached_property
-    def _group_set(self) -> frozenset[str]:
-        return frozenset(self.groups)
+        if self._hints is None:
+            claims = self.facts.definition.annotations if self.facts.definition is not None else {}
+            self._hints = effective_hints(self.server.tools.get(self.call.tool), claims)
+        return self._hints
 
     def unmet(self, match: Match) -> str:
         """Return the first key of a match that does not hold, empty when all do. (Server and tool are the index's.)"""
@@ -86,13 +87,15 @@ class Context:
         good = isinstance(amount, (int, float)) and not isinstance(amount, bool) and math.isfinite(amount) and amount >= 0
         return float(amount) if good else None
 
-    @cached_property
+    @property
     def activation(self) -> Any:
         """The CEL variables. A counter that is not known, or not for this call, is left out: to use it is an error."""
-        values: dict[str, Any] = {}
-        for root in self.rules.candidates(self.call.server, self.call.tool).roots:
-            values.update(_VALUES[root](self))
-        return self.rules.engine.Activation(values)
+        if self._activation is None:
+            values: dict[str, Any] = {}
+            for root in self.rules.candidates(self.call.server, self.call.tool).roots:
+                values.update(_VALUES[root](self))
+            self._activation = self.rules.engine.Activation(values)
+        return self._activation
 
     def known_sums(self) -> dict[str, float]:
         """The counters that are known, and for this call."""

@@ -145,10 +145,15 @@ class Audit:
             rest, self._waiting = self._waiting, []
             self._fail(batch + rest, error.message)
         else:
-            for event, _, done in batch:
-                self._observe(event, None)
+            for _, _, done in batch:
                 if not done.done():
                     done.set_result(None)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._tell, batch)  # first whoever waits hears of it, then goes on, then this
+
+    def _tell(self, written: _Batch) -> None:
+        for event, _, _ in written:
+            self._observe(event, None)
 
     def _appended(
         self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None

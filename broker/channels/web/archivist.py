@@ -7,11 +7,12 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 import anyio
+import msgspec
 import structlog
 
 from broker.approvals.ports import Changes, Query, RequestStore
 from broker.channels.web.projection import Projection
-from broker.domain.events import Entry, RequestEvent
+from broker.domain.events import Entry
 from broker.domain.requests import ApprovalRequest, RequestId
 from broker.errors import RequestError, StoreUnavailable
 
@@ -22,8 +23,19 @@ PAUSE = 2.0
 PAGE = 200
 
 
+class _About(msgspec.Struct):
+    """As much of an event as tells which request has moved: most are about calls that passed, and about none."""
+
+    request: str = ""
+
+
+_about = msgspec.json.Decoder(_About).decode
+
+
 class Audit(Protocol):
     async def read(self, after: int, limit: int) -> Sequence[Entry]: ...
+
+    async def raw(self, after: int, limit: int) -> Sequence[tuple[int, bytes]]: ...
 
     async def last(self) -> int: ...
 
@@ -74,10 +86,10 @@ class Archivist:
         if not place and last > BATCH:
             await self._anew(last)
             return True
-        entries = await self._audit.read(place, BATCH)
-        if entries and entries[0].number == place + 1:
-            moved = {entry.event.request for entry in entries if isinstance(entry.event, RequestEvent)}
-            await self._projection.put(await self._read(moved), entries[-1].number)
+        entries = await self._audit.raw(place, BATCH)
+        if entries and entries[0][0] == place + 1:
+            moved = {request for _, event in entries if (request := _about(event).request)}
+            await self._projection.put(await self._read(moved), entries[-1][0])
             return len(entries) == BATCH
         if entries or last != place:
             await self._anew(last)
