@@ -137,6 +137,20 @@
     if (menu && !menu.contains(event.target)) menu.open = false;
   });
 
+  // Answers may come in another order than they were asked for. Only the row that was chosen last, and what belongs to the
+  // request that is open, may change what is shown: Approve would else be the button of a call that nobody has read.
+  const asked = new WeakMap();
+  let chosenRow = null;
+  document.addEventListener("htmx:before:request", (event) => {
+    const { ctx } = event.detail, row = ctx.sourceElement.matches(".row") ? ctx.sourceElement.id : null;
+    if (row) chosenRow = row;
+    asked.set(ctx, { row, request: ctx.sourceElement.closest("[data-request]")?.dataset.request });
+  });
+  document.addEventListener("htmx:after:request", (event) => {
+    const { ctx } = event.detail, { row, request } = asked.get(ctx) ?? {};
+    if (ctx.target?.id === "detail" && (row ? row !== chosenRow : request !== open())) event.preventDefault();
+  });
+
   let acted = false, said = false;
   document.addEventListener("htmx:before:request", (event) => {
     // what the page asks by itself (who is looking, what moved) neither moves the focus nor forgets that somebody acted
