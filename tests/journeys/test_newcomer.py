@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import signal
 import time
 
 import anyio
 import pytest
 
 from tests.channels.web.conftest import CHROMIUM, FOUND
-from tests.journeys.test_demo import demo, lines_until
+from tests.journeys.test_demo import PATIENCE, demo, lines_until
 
 
 @pytest.mark.slow
@@ -38,4 +39,6 @@ async def test_from_the_demos_start_to_the_first_decision_it_takes_three_clicks_
             await expect(page.get_by_role("heading", name="Rejected", exact=True)).to_be_visible()
             await anyio.to_thread.run_sync(lines_until, process, "All four calls have ended")
             await browser.close()
+        process.send_signal(signal.SIGINT)  # which ends the store too: killed, the demo would leave it behind
+        assert await anyio.to_thread.run_sync(process.wait, PATIENCE) == 0
     assert first < 60
