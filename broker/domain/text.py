@@ -52,6 +52,11 @@ def _unseen(char: str, keep: str) -> bool:
     return char not in keep and (unicodedata.category(char) in _HIDDEN or char in _BLANK)
 
 
+def sentence(words: str) -> str:
+    """Return words that begin small and end bare, as messages of errors do, as a sentence."""
+    return f"{words[:1].upper()}{words[1:]}."
+
+
 def clipped(text: str, limit: int) -> str:
     """Return `text`, or its first `limit - 1` characters and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

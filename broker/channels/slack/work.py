@@ -27,6 +27,7 @@ from broker.domain.people import Reviewer
 from broker.domain.redaction import shown_call
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.domain.reviews import Verdict
+from broker.domain.text import sentence
 from broker.errors import ChannelError, Malformed, NotPermitted, RequestError
 
 CARD = "card:"
@@ -234,5 +235,4 @@ def _counted(request: ApprovalRequest, verdict: Verdict) -> str:
 
 
 def _sentence(message: str) -> str:
-    words = blocks.mrkdwn(message)
-    return f"{words[:1].upper()}{words[1:]}."
+    return sentence(blocks.mrkdwn(message))

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx2
 
 from broker.channels.terminal.client import PATIENCE, NotCounted, problem
-from broker.domain.text import clipped, visible
+from broker.domain.text import clipped, sentence, visible
 from broker.errors import BrokerError, ConfigInvalid, StoreUnavailable
 
 # A review asks the server what it offers: that may take a while.
@@ -91,7 +91,7 @@ def _lines(told: dict[str, Any]) -> Iterator[str]:
         yield f"  {_clear(tool['name'])} ({tool['standing']}): {_clear(tool['description'])}"
         for change in tool["changes"]:
             yield "    " + change.replace("\n", "\n    ")
-    yield f"\n{shown['widens'][:1].upper()}{shown['widens'][1:]}."
+    yield f"\n{sentence(shown['widens'])}"
 
 
 def _review(review: dict[str, Any]) -> str:

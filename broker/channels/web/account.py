@@ -13,6 +13,7 @@ from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.visitors import AnyRequest, named_address, origin_of, posted, sign_in_path, visitor
 from broker.domain.events import Noted
+from broker.domain.text import sentence
 from broker.errors import Forbidden, UnknownRequest
 from broker.insights.feedback import CHOICES as MINUTES
 from broker.insights.feedback import words
@@ -78,7 +79,7 @@ async def add_passkey(request: AnyRequest) -> Response[str] | Redirect:
     try:
         made = await web.parts.passkeys.finish_adding(who.person, who.id, origin, reply, form.get("name", "").strip())
     except Forbidden as error:
-        return await _account(request, web, who, f"{error.message[:1].upper()}{error.message[1:]}.", 403)
+        return await _account(request, web, who, sentence(error.message), 403)
     await web.parts.note(Noted(at=web.now(), what="person.passkey_added", who=who.person, fields={"passkey": made.id}))
     return Redirect("/account", status_code=303)
 

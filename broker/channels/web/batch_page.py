@@ -29,6 +29,7 @@ from broker.domain.batches import AT_MOST, proposal
 from broker.domain.redaction import covered
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 from broker.domain.reviews import Verdict
+from broker.domain.text import sentence
 from broker.errors import BrokerError, Malformed, UnknownRequest
 
 VERDICT, SEEN = "verdict.", "seen."
@@ -66,7 +67,7 @@ async def decide_batch(request: AnyRequest, request_id: FromPath[str]) -> Respon
         _, answers = await decide_together(web, sight, submitted(form), reason, caller=proposal(found).caller)
     except (Malformed, Refusal) as error:
         ticked = {str(item.request): item.verdict.value for item in submitted(form)}
-        wrong = f"{error.message[:1].upper()}{error.message[1:]}. Nothing was counted."
+        wrong = f"{sentence(error.message)} Nothing was counted."
         return await _page(request, who, found, Draft(ticked, wrong, reason))
     return await _page(request, who, found, results=[await _result(web, who, answer) for answer in answers])
 

@@ -13,6 +13,7 @@ from broker.channels.web.parts import Web, partial
 from broker.channels.web.rehearsing import NoSuchRule, NotRehearsed
 from broker.channels.web.verdicts import Refusal
 from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path, vouched
+from broker.domain.text import sentence
 from broker.errors import (
     AlreadyResolved,
     AlreadyReviewed,
@@ -122,10 +123,10 @@ def _answer(request: AnyRequest, status: int, code: str, message: str, told: dic
         problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **(told or {})}
         return Response(problem, status_code=status, media_type="application/problem+json")
     request.scope["state"].setdefault("visitor", None)
-    sentence = f"{message[:1].upper()}{message[1:]}."
+    text = sentence(message)
     if partial(request):
-        answer: Response[Any] = Web.of(request).page(request, "_failure.html", status=status, title=title, text=sentence)
+        answer: Response[Any] = Web.of(request).page(request, "_failure.html", status=status, title=title, text=text)
         answer.headers["hx-retarget"] = "#failure"
         answer.headers["hx-reswap"] = "innerHTML"
         return answer
-    return Web.of(request).page(request, "failure.html", status=status, title=title, text=sentence, code=code)
+    return Web.of(request).page(request, "failure.html", status=status, title=title, text=text, code=code)

@@ -19,6 +19,7 @@ from broker.channels.web.ports import SignedIn
 from broker.channels.web.rehearsing import NoSuchRule, NotRehearsed
 from broker.channels.web.trial import Trial, call_of, trial_of
 from broker.channels.web.visitors import AnyRequest, posted, visitor
+from broker.domain.text import sentence
 from broker.errors import Forbidden, Malformed, PolicyInvalid
 from broker.policy.cases import tests_of
 from broker.policy.load import digest, files
@@ -56,9 +57,7 @@ async def rehearsed(request: AnyRequest, rule: FromPath[str]) -> Response[str]:
         past = await past_calls(web, who)
         told = await _rehearsed(web, loaded, text, trial, past, form.get("digest", ""))
     except (Malformed, NotRehearsed) as error:
-        return web.page(
-            request, "rule.html", status=422, **values | {"wrong": f"{error.message[:1].upper()}{error.message[1:]}."}
-        )
+        return web.page(request, "rule.html", status=422, **values | {"wrong": sentence(error.message)})
     return web.page(request, "rule.html", status=422 if told.problems else 200, **values | _report(told, past))
 
 

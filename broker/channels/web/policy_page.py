@@ -11,6 +11,7 @@ from broker.channels.web.policy_views import rows
 from broker.channels.web.trial import Trial, fields, trial_of, tried
 from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.servers import ToolDefinition
+from broker.domain.text import sentence
 from broker.errors import Malformed, PolicyInvalid
 from broker.policy.explain import Explanation
 from broker.policy.model import Policy
@@ -44,7 +45,7 @@ async def trial_values(web: Web, policy: Policy, trial: Trial) -> dict[str, Any]
         if trial.asked or (trial.named and not form):
             told = tried(policy, trial, web.now(), form=form, known=known, definition=definition)
     except Malformed as error:
-        wrong = f"{error.message[:1].upper()}{error.message[1:]}."
+        wrong = sentence(error.message)
     return {
         "trial": trial,
         "form": form,

@@ -21,6 +21,7 @@ from broker.domain.events import Noted
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.domain.reviews import Verdict
+from broker.domain.text import sentence
 from broker.errors import AlreadyResolved, AlreadyReviewed, BrokerError, NotAnApprover, NotPermitted, Outdated, WrongMove
 
 
@@ -167,17 +168,13 @@ _WENT_ON = (RequestState.EXECUTING, RequestState.COMPLETED, RequestState.FAILED,
 def in_words(web: Web, current: ApprovalRequest, error: BrokerError) -> str:
     """What stood in the way, in the words of the page: who was first, and when."""
     if not isinstance(error, AlreadyResolved):
-        return _sentence(error.message)
+        return sentence(error.message)
     last = current.reviews[-1] if current.reviews else None
     when = current.ended_at or (last.at if last else current.opened_at)
     by = web.people().person(current.decided_by).shown if current.decided_by else ""
     state = "approved" if current.state in _WENT_ON else STATES[current.state].lower()
     who = f" by {by}" if by else ""
     return f"This was decided {ago(when, web.now())}: {state}{who}. Your answer was not counted."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:]}."
 
 
 ROUTES = (request_page, review, begin_passkey, record, confirm_own, uncover)

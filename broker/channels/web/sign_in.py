@@ -23,6 +23,7 @@ from broker.channels.web.visitors import (
     vouched,
 )
 from broker.domain.events import Noted
+from broker.domain.text import sentence
 from broker.errors import Unauthenticated
 
 
@@ -97,7 +98,7 @@ async def welcome(request: AnyRequest, web: Web, begun: SignedIn, how: str, afte
 
 def refused(request: AnyRequest, web: Web, error: Unauthenticated, after: str) -> Response[str]:
     """The sign-in page, with what stood in the way."""
-    return _page(request, web, after, f"{error.message[:1].upper()}{error.message[1:]}.", 401)
+    return _page(request, web, after, sentence(error.message), 401)
 
 
 def _page(request: AnyRequest, web: Web, after: str, wrong: str = "", status: int = 200) -> Response[str]:
