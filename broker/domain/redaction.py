@@ -7,20 +7,18 @@ while short ones can't be guessed by trying. Whatever can't be judged is covered
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import json
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any
 
-import jsonpath
 import msgspec
 
 from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason
-from broker.domain.shapes import names_a_secret, spans
+from broker.domain.locations import FAILURES, Location, compiled, found, step
+from broker.domain.shapes import CARD_NUMBERS, SHORTEST, names_a_secret, spans
 from broker.errors import ConfigInvalid
 
 # The gateway refuses more than 32 levels; deeper data comes from somewhere else and is covered.
@@ -28,11 +26,7 @@ DEPTH = 64
 # Below this many characters a fingerprint would let anyone find the value by trying.
 FINGERPRINTED = 8
 
-# Whatever goes wrong with a path over a hostile document, everything is covered.
-_FAILURES = (jsonpath.JSONPathError, RecursionError, ArithmeticError, LookupError, AttributeError, TypeError, ValueError)
-_STRICT = jsonpath.JSONPathEnvironment(strict=True)
-
-Location = tuple[str | int, ...]
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 class Cause(StrEnum):
@@ -116,25 +110,6 @@ def covered(text: str, key: bytes) -> str:
     return _Cover({}, (), key, ()).text(text, ())
 
 
-def path_of(location: Location) -> str:
-    """Return the normalized path of a location (RFC 9535, section 2.7)."""
-    return "$" + "".join(f"[{part}]" if isinstance(part, int) else f"[{_quoted(part)}]" for part in location)
-
-
-def _quoted(name: str) -> str:
-    inner = json.dumps(name, ensure_ascii=False)[1:-1].replace('\\"', '"').replace("'", "\\'")
-    return f"'{inner}'"
-
-
-def check_path(path: str) -> str:
-    """Return what is wrong with a `redact` or `show` path, empty when nothing is."""
-    try:
-        _compiled(path if path.startswith("$") else f"$.{path}")
-    except _FAILURES as error:
-        return str(error).splitlines()[0]
-    return ""
-
-
 class _Cover:
     """One walk over one document. Collects what it covers, and the covered originals for the title."""
 
@@ -146,7 +121,9 @@ class _Cover:
         self._key = key
         self._uncovered = frozenset(uncovered)
         self._originals: list[str] = []
-        self._ruled = _found(document, redact)
+        self._ruled = found(document, redact)
+        self._around_ruled = {at[:-1] for at in self._ruled or ()}
+        self._paths: dict[Location, str] = {(): "$"}
 
     def copied(self) -> dict[str, Any]:
         return {name: self._copy(value, (name,), "") for name, value in self._document.items()}
@@ -158,11 +135,18 @@ class _Cover:
             return self._mask(value, at, Cause.RULE if self._ruled is not None else Cause.FAILED, rule)
         if len(at) > DEPTH:
             return self._mask(value, at, Cause.FAILED, f"more than {DEPTH} levels")
+        if value is None or isinstance(value, (str, int, float)):
+            return self._scalar(value, at, secret)
         if isinstance(value, Mapping):
             return {self._name(name, at): self._copy(item, (*at, name), _secret(name) or secret) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
-            return [self._copy(item, (*at, index), secret) for index, item in enumerate(value)]
+            return self._items(value, at, secret)
         return self._scalar(value, at, secret)
+
+    def _items(self, items: Sequence[Any], at: Location, secret: str) -> list[Any]:
+        """Where no rule and no name reaches into a list, what is too small to look like a secret is done with at once."""
+        calm = not secret and self._ruled is not None and at not in self._around_ruled and len(at) < DEPTH
+        return [item if calm and _harmless(item) else self._copy(item, (*at, index), secret) for index, item in enumerate(items)]
 
     def _scalar(self, value: Any, at: Location, secret: str) -> Any:
         if value is None or isinstance(value, bool) or (self._uncovered and self._path(at) in self._uncovered):
@@ -171,13 +155,14 @@ class _Cover:
             return self._mask(value, at, Cause.NAME, secret)
         if isinstance(value, str):
             return self.text(value, at)
-        looks = isinstance(value, int) and 10**12 < value < 10**19 and spans(str(value))
+        looks = isinstance(value, int) and CARD_NUMBERS < value < 10**19 and spans(str(value))
         return self._mask(value, at, Cause.SHAPE, looks[0].what) if looks else value
 
     def _name(self, name: Any, at: Location) -> str:
         """A member's name can look like a secret as well: it is covered under the path of the object around."""
-        held = not self._uncovered or self._path(at) not in self._uncovered
-        return self.text(str(name), at) if held else str(name)
+        name = str(name)
+        bare = len(name) < SHORTEST or (self._uncovered and self._path(at) in self._uncovered)
+        return name if bare else self.text(name, at)
 
     def text(self, text: str, at: Location) -> str:
         """Cover the parts of a text that look like secrets."""
@@ -193,10 +178,12 @@ class _Cover:
     def _mask(self, value: Any, at: Location, by: Cause, what: str) -> str:
         """Cover a whole value, of any kind."""
         original = value if isinstance(value, str) else _plain(value)
-        kind = f"{len(value)} members" if isinstance(value, (Mapping, list, tuple)) else f"{len(original)} characters"
+        kind = f"{len(original)} characters"
+        if isinstance(value, (Mapping, list, tuple)):
+            kind = f"{len(value)} members"
+            self._originals += _leaves(value)
         instead = f"[redacted {kind}{self._fingerprint(original)}]"
         self._note(original, at, by, what, instead)
-        self._originals += _leaves(value)
         return instead
 
     def _note(self, original: str, at: Location, by: Cause, what: str, instead: str) -> None:
@@ -204,14 +191,18 @@ class _Cover:
         self._originals.append(original)
 
     def _path(self, at: Location) -> str:
-        """The path, with members whose own names look like secrets covered."""
-        return path_of(tuple("[redacted]" if isinstance(part, str) and spans(part) else part for part in at))
+        """The path, with members whose own names look like secrets covered. That of what is around is made once."""
+        if (path := self._paths.get(at)) is not None:
+            return path
+        part, around = at[-1], self._path(at[:-1])
+        self._paths.setdefault(at[:-1], around)
+        return around + step("[redacted]" if isinstance(part, str) and spans(part) else part)
 
     def _fingerprint(self, original: str) -> str:
         if len(original) < FINGERPRINTED:
             return ""
-        mac = hmac.new(self._key, original.encode("utf-8", "surrogatepass"), hashlib.sha256)
-        return f", fingerprint {mac.hexdigest()[:8]}"
+        mac = hmac.digest(self._key, original.encode("utf-8", "surrogatepass"), "sha256")
+        return f", fingerprint {mac[:4].hex()}"
 
     def scrubbed(self, title: str) -> str:
         """Return the title without what was covered elsewhere: its template may have named it, and clipped it."""
@@ -220,29 +211,21 @@ class _Cover:
         return self.text(title, ())
 
 
-def _found(document: dict[str, Any], redact: Sequence[str]) -> dict[Location, str] | None:
-    """Return location -> rule path of everything that the paths name; None when one of them fails."""
-    found: dict[Location, str] = {}
-    try:
-        for path in redact:
-            found.update((node.parts, path) for node in _compiled(path).finditer(document))
-    except _FAILURES:
-        return None
-    return found
-
-
 def _picked(document: dict[str, Any], path: str) -> str:
     """Return the text of a decisive field in the covered document."""
     try:
-        values = _compiled(path if path.startswith("$") else f"$.{path}").findall(document)
-    except _FAILURES:
+        values = compiled(path if path.startswith("$") else f"$.{path}").findall(document)
+    except FAILURES:
         return "(unreadable)"
     return ", ".join(value if isinstance(value, str) else _plain(value) for value in values) or "(none)"
 
 
-@lru_cache(maxsize=1_024)
-def _compiled(path: str) -> jsonpath.CompoundJSONPath | jsonpath.JSONPath:
-    return _STRICT.compile(path)
+def _harmless(value: Any) -> bool:
+    """Can it be no secret, by its shape, that stands by itself?"""
+    kind = type(value)
+    if kind is str:
+        return len(value) < SHORTEST
+    return value is None or kind is float or kind is bool or (kind is int and value <= CARD_NUMBERS)
 
 
 def _secret(name: Any) -> str:
@@ -252,7 +235,7 @@ def _secret(name: Any) -> str:
 def _plain(value: Any) -> str:
     """JSON with sorted names; a mark where there is none."""
     try:
-        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+        return _JSON(value)
     except (RecursionError, TypeError, ValueError):
         return "(no JSON form)"
 

@@ -1,25 +1,35 @@
-"""The first question: can these arguments be judged at all? Deep data would crash the engine, odd numbers would be lost."""
+"""The first question: can this call be judged, and laid out for people, at all? Deep data would crash the engine, odd numbers
+would be lost, and over a million tiny members the broker would stand still for everybody.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 DEPTH = 32
 SIZE = 256 << 10
+# The least that a value or a name counts, however short: laying one out costs more than its letters.
+LEAST = 8
+# Values and names in what a call brings beside its arguments: as many as arguments could hold.
+MOST = SIZE // LEAST
 _MOST = 2**53 - 1
+_TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"
 
 
 def unfit(arguments: Any) -> str:
     """Return why the arguments can't be judged, empty when they can: an object of JSON values within the limits.
 
-    Depth counts the object itself; size is that of the texts in UTF-8, and 8 bytes for everything else.
+    Depth counts the object itself; size is that of the texts in UTF-8, names among them, and at least 8 bytes for each value.
     """
     if not isinstance(arguments, dict):
         return "arguments must be an object"
     size, depth, level = 0, 0, [arguments]
     while level:
         depth += 1
+        if size + LEAST * len(level) > SIZE:
+            return _TOO_LARGE
         below: list[Any] = []
         for value in level:
             weight = _weighed(value, below)
@@ -27,31 +37,50 @@ def unfit(arguments: Any) -> str:
                 return weight
             size += weight
         if size > SIZE:
-            return f"the arguments are larger than {SIZE >> 10} KiB"
+            return _TOO_LARGE
         if depth > DEPTH and any(isinstance(value, (dict, list)) for value in level):
             return f"the arguments are nested deeper than {DEPTH} levels"
         level = below
     return ""
 
 
+def overfull(params: Mapping[str, Any]) -> str:
+    """Return why what a call brings beside name and arguments is too much to lay out, empty when it is not: texts may be long.
+
+    `params` are all members of MCP's `params` but `_meta`.
+    """
+    level: list[Any] = [value for name, value in params.items() if name not in ("name", "arguments")]
+    count = 0
+    while level:
+        count += len(level)
+        if count > MOST:
+            return f"there are more than {MOST:,} values beside the arguments"
+        level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
+    return ""
+
+
+def _inside(value: dict[str, Any] | list[Any]) -> Iterable[Any]:
+    return (*value, *value.values()) if isinstance(value, dict) else value
+
+
 def _weighed(value: Any, below: list[Any]) -> int | str:
     """The size of one value without its children, which go to `below`; or what is wrong with it."""
     match value:
         case str():
-            return len(value) if value.isascii() else _utf8(value)
+            return max(LEAST, len(value)) if value.isascii() else _utf8(value)
         case bool() | None:
-            return 8
+            return LEAST
         case int():
-            return 8 if -_MOST <= value <= _MOST else "a whole number is beyond 2^53 - 1"
+            return LEAST if -_MOST <= value <= _MOST else "a whole number is beyond 2^53 - 1"
         case float():
-            return 8 if math.isfinite(value) else "a number is not finite"
+            return LEAST if math.isfinite(value) else "a number is not finite"
         case dict() if all(isinstance(name, str) for name in value):
             below.extend(value)
             below.extend(value.values())
-            return 8
+            return LEAST
         case list():
             below.extend(value)
-            return 8
+            return LEAST
         case _:
             return "a key is no text" if isinstance(value, dict) else "a value is no JSON"
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from broker.domain.decisions import Effect, Escalation, Requirement, Severity
-from broker.domain.redaction import check_path
+from broker.domain.locations import check_path
 from broker.policy.nodes import Place
 from broker.policy.rules import (
     Approval,

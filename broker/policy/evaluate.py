@@ -12,7 +12,7 @@ from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Deny, Effect, Reason, RequireApproval
 from broker.domain.servers import Hints, ToolDefinition
 from broker.policy.access import refusal, standing_of
-from broker.policy.arguments import unfit
+from broker.policy.arguments import overfull, unfit
 from broker.policy.asking import Asked, asked
 from broker.policy.context import Context
 from broker.policy.counting import bucket
@@ -45,7 +45,7 @@ def decide(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...]
 
 def _refused_unseen(policy: Policy, call: ToolCall, facts: Facts, groups: tuple[str, ...] | None) -> Reason | None:
     """Why the call is denied before any rule is asked."""
-    told = unfit(call.params.get("arguments", {})) or misfit(facts.definition, call.arguments)
+    told = unfit(call.params.get("arguments", {})) or overfull(call.params) or misfit(facts.definition, call.arguments)
     if told:
         return Reason("arguments", told)
     return closed(policy, call.server, call.tool, call.caller, groups, facts.now)

@@ -1,6 +1,8 @@
 """What is covered, by what, and that nothing gets around it."""
 
 import json
+import sys
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import ApprovalPlan, Requirement, RuleApproval
-from broker.domain.redaction import Cause, Field, Masked, Shown, check_path, covered, path_of, shown, shown_call
+from broker.domain.locations import check_path
+from broker.domain.redaction import Cause, Field, Masked, Shown, covered, shown, shown_call
 from broker.errors import ConfigInvalid
 
 KEY = b"k" * 32
@@ -138,6 +141,37 @@ def test_hostile_text_of_a_megabyte_is_scanned() -> None:
     assert STRIPE not in shown({"a": text}, [], KEY).arguments["a"]
 
 
+def steps(work: Callable[[], object]) -> int:
+    """Count the calls of functions that some work makes, those in C included."""
+    count = 0
+
+    def seen(_frame: object, event: str, _arg: object) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(seen)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize(
+    ("arguments", "most"),
+    [
+        ({"numbers": [1] * 2_000}, 3),
+        ({"empty": [""] * 2_000}, 3),
+        ({"password": [1] * 2_000}, 40),
+        ({"text": f"{STRIPE} " * 2_000}, 40),
+        ({"texts": [f"{STRIPE}{number}" for number in range(2_000)]}, 60),
+        ({f"{number:x}": "" for number in range(2_000)}, 25),
+    ],
+)
+def test_what_each_of_many_tiny_members_costs_is_bounded(arguments: dict[str, Any], most: int) -> None:
+    assert steps(lambda: shown(arguments, [], KEY)) < 2_000 * most
+
+
 def test_a_weak_key_is_refused() -> None:
     with pytest.raises(ConfigInvalid):
         shown({}, [], b"short")
@@ -176,10 +210,6 @@ def test_a_title_that_clipped_a_secret_shows_no_part_of_it() -> None:
     call = ToolCall("s", "t", {"arguments": {"note": secret}}, Caller())
     plan = ApprovalPlan(f"Note {secret[:79]}…", PLAN.asks, PLAN.timeout, redact=("$.args.note",))
     assert shown_call(call, plan, KEY).title == "Note [redacted]…"
-
-
-def test_paths_are_normalized() -> None:
-    assert path_of(("args", "it's", 0, 'a"b\n')) == "$['args']['it\\'s'][0]['a\"b\\n']"
 
 
 DOCUMENTS = st.recursive(

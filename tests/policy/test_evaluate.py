@@ -90,6 +90,16 @@ def test_arguments_that_can_not_be_judged_are_denied_whatever_allows(policy_of: 
     assert verdict(judge(policy, arguments)) == ("deny", ("arguments",))
 
 
+def test_a_call_that_brings_a_million_values_beside_its_arguments_is_denied_whatever_allows(policy_of: Any) -> None:
+    policy, facts, caller = policy_of("defaults: {unmatched: allow}"), Facts(NOW, True, None), Caller(user="alice@example.com")
+    params: dict[str, Any] = {"name": "refund", "arguments": {}}
+    verdicts = [
+        verdict(evaluate(policy, ToolCall("payments", "refund", params | {"x": [0] * many}, caller), facts))
+        for many in (9, 10**6)
+    ]
+    assert verdicts == [("allow", ("unmatched",)), ("deny", ("arguments",))]
+
+
 def test_arguments_null_is_refused_and_absent_is_empty(policy_of: Any) -> None:
     policy = policy_of("rules: [{id: allow-1, when: 'size(args) == 0', effect: allow}]")
     facts = Facts(NOW, True, None)

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from broker.domain.redaction import Location, Masked, path_of
+from broker.domain.locations import Location, path_of
+from broker.domain.redaction import Masked
 from broker.domain.text import segments
 
 # From here on a text gets a block of its own, and a structure loses its colours: pages have to stay quick.

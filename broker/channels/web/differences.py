@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from broker.channels.web.arguments import Piece, pieces
-from broker.domain.redaction import Location
+from broker.domain.locations import Location
 
 LONG = 40
 COMPARED = 4_000
