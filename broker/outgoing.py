@@ -28,8 +28,10 @@ Network = IPv4Network | IPv6Network
 # What the word `private` stands for in a list of networks. Link-local and metadata have to be written out.
 PRIVATE = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "fc00::/7", "::1/128")
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+# All of IPv6 that is given out (IANA): what lies outside is old or translated IPv4, site-local, or nobody's.
+_GIVEN_OUT = ip_network("2000::/3")
 # Metadata of Azure and Oracle, and ranges that Pythons disagree about: never public, whatever the registries say.
-_NEVER_PUBLIC = tuple(map(ip_network, ("168.63.129.16", "192.0.0.0/24", "100.64.0.0/10", "64:ff9b:1::/48", "2001::/23")))
+_NEVER_PUBLIC = tuple(map(ip_network, ("168.63.129.16", "192.0.0.0/24", "100.64.0.0/10", "2001::/23", "3fff::/20")))
 _NAT64 = ip_network("64:ff9b::/96")
 # Seconds after which the next address of a name is tried beside the first (RFC 8305, section 5).
 _NEXT_AFTER = 0.25
@@ -134,7 +136,8 @@ def refused(error: BaseException) -> str:
 
 def is_public(ip: Address) -> bool:
     """Is it an address of the open internet, by IANA's registries of special ones (RFC 6890)?"""
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER_PUBLIC)
+    given_out = ip.version == 4 or ip in _GIVEN_OUT
+    return given_out and ip.is_global and not ip.is_multicast and not any(ip in network for network in _NEVER_PUBLIC)
 
 
 def unwrapped(address: str) -> Address:

@@ -8,9 +8,12 @@ import asyncio
 import os
 import re
 import shlex
-from asyncio.subprocess import DEVNULL, PIPE
+import signal
+from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -71,38 +74,72 @@ def _looked_up(name: str, value: str) -> str:
     if told is None:
         return value
     before, kind, where = told[1] or "", told[2], told[3]
-    if kind == "env":
-        if where not in os.environ:
-            raise ConfigInvalid(f"{name} refers to the variable {where}, which is not set", name=name)
-        return before + os.environ[where]
     if kind == "command":
         raise ConfigInvalid(f"{name} refers to a command, which can't be asked here", name=name)
+    found = _variable(name, where) if kind == "env" else _content(name, where)
+    if not found.strip():
+        raise ConfigInvalid(f"{name} refers to {kind}:{where}, which is empty", name=name)
+    return before + found
+
+
+def _variable(name: str, variable: str) -> str:
+    if variable not in os.environ:
+        raise ConfigInvalid(f"{name} refers to the variable {variable}, which is not set", name=name)
+    return os.environ[variable]
+
+
+def _content(name: str, path: str) -> str:
     try:
-        return before + Path(where).expanduser().read_text(encoding="utf-8").strip()
+        return Path(path).expanduser().read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigInvalid(f"{name} refers to {where}, which can't be read: {type(error).__name__}", name=name) from None
+        raise ConfigInvalid(f"{name} refers to {path}, which can't be read: {type(error).__name__}", name=name) from None
 
 
 async def _output(name: str, command: str) -> str:
     """Run a secret store's client, without a shell and without the broker's own settings, and return what it prints."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("BROKER_")}
-    try:
-        words = shlex.split(command)
-        process = await asyncio.create_subprocess_exec(*words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigInvalid(f"{name} refers to a command that can't be run: {type(error).__name__}", name=name) from None
+    process = await _begun(name, command)
+    assert process.stdout is not None
     try:
         async with asyncio.timeout(WITHIN):
-            told, _ = await process.communicate()
+            told = await _at_most(process.stdout, LONGEST + 1)
+            status = await process.wait() if len(told) <= LONGEST else 0
     except TimeoutError:
         raise ConfigInvalid(f"{name} refers to a command that did not end within {WITHIN:.0f} s", name=name) from None
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if process.returncode != 0:
-        raise ConfigInvalid(f"{name} refers to a command that ended with exit status {process.returncode}", name=name)
+        await _ended(process)
+    if status != 0:
+        raise ConfigInvalid(f"{name} refers to a command that ended with exit status {status}", name=name)
     return _one_line(name, told)
+
+
+async def _begun(name: str, command: str) -> Process:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("BROKER_")}
+    try:
+        words = shlex.split(command)
+        return await asyncio.create_subprocess_exec(
+            *words, stdin=DEVNULL, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigInvalid(f"{name} refers to a command that can't be run: {type(error).__name__}", name=name) from None
+
+
+async def _at_most(stream: asyncio.StreamReader, count: int) -> bytes:
+    try:
+        return await stream.readexactly(count)
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+
+
+async def _ended(process: Process) -> None:
+    """End what still runs or could still print, with all that it started: a child that holds the pipe would keep us waiting."""
+    if process.stdout is not None and not (process.stdout.at_eof() and process.returncode is not None):
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+    # One that left the group may hold the pipe for ever, and asyncio has no public way to close it.
+    transport: Any = getattr(process, "_transport", None)
+    if transport is not None:
+        transport.close()
+    await process.wait()
 
 
 def _one_line(name: str, told: bytes) -> str:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import shlex
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +34,25 @@ async def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("broker.upstream.references.WITHIN", 0.1)
     with pytest.raises(ConfigInvalid, match="did not end within"):
         await asked({"A": prints("import time; time.sleep(60)")})
+
+
+async def test_a_command_whose_child_holds_the_pipe_is_ended_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.upstream.references.WITHIN", 0.5)
+    child = "import time; time.sleep(60)"
+    with pytest.raises(ConfigInvalid, match="did not end within"):
+        async with asyncio.timeout(10):
+            await asked({"A": prints(f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])")})
+
+
+async def test_a_command_that_prints_without_end_is_not_read_without_end() -> None:
+    with pytest.raises(ConfigInvalid, match="did not print one line"):
+        async with asyncio.timeout(9):  # sooner than a command that hangs is ended
+            await asked({"A": prints("while True: print('x' * 9999)")})
+
+
+def test_a_secret_that_is_empty_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOKEN", " ")
+    (tmp_path / "token").write_text("\n")
+    for value, told in (("Bearer env:TOKEN", "env:TOKEN"), (f"file:{tmp_path}/token", f"file:{tmp_path}/token")):
+        with pytest.raises(ConfigInvalid, match=f"refers to {told}, which is empty"):
+            resolved({"authorization": value})
