@@ -12,6 +12,7 @@ import httpx2
 from mcp.server.mcpserver import Context
 
 from broker.audit.keys import PublicKeys
+from broker.errors import ConfigInvalid
 
 _CONTEXT = "approval_context"
 
@@ -47,12 +48,14 @@ def raw_params(context: Context[Any]) -> Mapping[str, Any]:
 
 async def public_keys(source: str | Mapping[str, Any]) -> PublicKeys:
     """Return the keys of a JWKS, or of its address, which is asked each time: rotation just works. Raises `KeysAway`."""
-    if not isinstance(source, str):
-        return PublicKeys(source)
     try:
+        if not isinstance(source, str):
+            return PublicKeys(source)
         async with httpx2.AsyncClient(timeout=5) as client:
             return PublicKeys((await client.get(source)).raise_for_status().json())
-    except (httpx2.HTTPError, ValueError, KeyError) as error:
+    except ConfigInvalid as error:
+        raise KeysAway(error.message) from None
+    except (httpx2.HTTPError, ValueError) as error:
         raise KeysAway(f"the broker's keys can't be fetched: {type(error).__name__}") from None
 
 

@@ -6,6 +6,7 @@ its thumbprint (RFC 7638), so a name can't lie.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Mapping
@@ -18,6 +19,8 @@ from joserfc.jwk import KeySet, OKPKey
 from broker.errors import ConfigInvalid
 
 _PEM = re.compile(rb"-----BEGIN [A-Z ]+-----.+?-----END [A-Z ]+-----", re.DOTALL)
+_ED25519 = ("OKP", "Ed25519")
+_MAKE = "make one with: openssl genpkey -algorithm ed25519"
 
 
 class SigningKey:
@@ -46,7 +49,7 @@ def signing_key(path: Path) -> SigningKey:
         raise ConfigInvalid(f"the signing key {path} can't be made: {type(error).__name__}") from None
     first = _keys(path)[0]
     if not first.is_private:
-        raise ConfigInvalid(f"the first key of {path} has to be a private one: it signs")
+        raise ConfigInvalid(f"the first key of {path} has to be a private one, it signs: {_MAKE}")
     return SigningKey(first)
 
 
@@ -55,13 +58,23 @@ def published(path: Path) -> dict[str, Any]:
     return {"keys": [SigningKey(key).public() for key in _keys(path)]}
 
 
+def read_public(path: Path) -> PublicKeys:
+    """Return the keys of a JWKS file. Raises `ConfigInvalid`."""
+    try:
+        return PublicKeys(json.loads(path.read_text()))
+    except (OSError, ValueError) as error:
+        raise ConfigInvalid(f"the public keys {path} can't be read: {type(error).__name__}") from None
+
+
 def _keys(path: Path) -> list[OKPKey]:
     try:
         keys = [OKPKey.import_key(block) for block in _PEM.findall(path.read_bytes())]
         if not keys or any(key.curve_name != "Ed25519" for key in keys):
             raise ValueError
-    except (OSError, ValueError, JoseError) as error:
-        raise ConfigInvalid(f"the signing keys of {path} can't be used: {type(error).__name__}") from None
+    except OSError as error:
+        raise ConfigInvalid(f"the signing keys of {path} can't be read: {type(error).__name__}") from None
+    except (ValueError, TypeError, JoseError):  # TypeError: the key is encrypted
+        raise ConfigInvalid(f"{path} has to hold Ed25519 keys as PEM, not encrypted: {_MAKE}") from None
     return keys
 
 
@@ -84,8 +97,14 @@ class PublicKeys:
     """Public keys by name. `holds` is False for a key that nobody vouches for."""
 
     def __init__(self, jwks: Mapping[str, Any]) -> None:
-        keys = [OKPKey.import_key(dict(key)) for key in jwks["keys"]]
-        self._keys = {key.thumbprint(): key for key in keys}
+        """Raises `ConfigInvalid` for what is no JWKS with at least one Ed25519 key; others that it holds are passed over."""
+        try:
+            found = [OKPKey.import_key(dict(key)) for key in jwks["keys"] if (key["kty"], key.get("crv")) == _ED25519]
+        except (KeyError, TypeError, ValueError, AttributeError, JoseError):
+            found = []
+        if not found:
+            raise ConfigInvalid("these public keys are no JWKS with an Ed25519 key: the broker's is at /.well-known/jwks.json")
+        self._keys = {key.thumbprint(): key for key in found}
 
     def holds(self, name: str, message: bytes, signature: str) -> bool:
         """Was `message` signed by the key `name`?"""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 from joserfc import jwt
-from joserfc.errors import JoseError, SecurityWarning
+from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError, SecurityWarning
 
 from broker.audit.keys import PublicKeys, SigningKey
 from broker.domain.calls import Caller, digest_of
@@ -27,6 +27,10 @@ KIND = "approval-receipt+jwt"
 RECORD = "approval-record+jwt"
 # Seconds that the clocks of broker and server may differ.
 LEEWAY = 30
+_WHY: Mapping[type[Exception], str] = {
+    BadSignatureError: "its signature is not that of its key",
+    InvalidKeyIdError: "its key is not among those that are published",
+}
 
 
 class ReceiptInvalid(BrokerError):
@@ -119,6 +123,8 @@ def checked(
 
 def read(token: str, keys: PublicKeys, *, kinds: Sequence[str] = (KIND, RECORD)) -> Receipt:
     """Return what a receipt, or a record of one, says, if its signature holds. Raises `ReceiptInvalid`."""
+    if not token:
+        raise ReceiptInvalid("there is no receipt")
     try:
         with _quiet():
             decoded = jwt.decode(token, keys.as_set(), algorithms=["EdDSA"])
@@ -126,7 +132,7 @@ def read(token: str, keys: PublicKeys, *, kinds: Sequence[str] = (KIND, RECORD))
             raise ReceiptInvalid("this is no receipt")
         return msgspec.convert(decoded.claims, Receipt)
     except (JoseError, ValueError, TypeError, KeyError, msgspec.ValidationError) as error:
-        raise ReceiptInvalid(f"the receipt does not hold: {type(error).__name__}") from None
+        raise ReceiptInvalid(f"the receipt does not hold: {_WHY.get(type(error), 'it can not be read as one')}") from None
 
 
 def _wrong(receipt: Receipt, server: str, tool: str, now: int, issuer: str) -> str:

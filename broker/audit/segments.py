@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -34,12 +35,17 @@ class Segments:
         self._open: Path | None = None
 
     def append(self, batch: Batch) -> None:
-        """Write one line; it is on the disk when this returns."""
+        """Write one line; it is on the disk when this returns. Of a line that does not fit on the disk nothing stays."""
         path = self._current(batch.seal.shard, batch.seal.first)
-        with path.open("ab") as file:
-            file.write(_encode(batch) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with path.open("ab", buffering=0) as file:
+            before, line = file.tell(), _encode(batch) + b"\n"
+            try:
+                if file.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, "only a part of the line was written", str(path))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
 
     def _current(self, shard: int, first: int) -> Path:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -66,7 +72,8 @@ class Place(msgspec.Struct, frozen=True, order=True):
 def places(folder: Path) -> list[Place]:
     """Return the lines of all segment files, each file's in its order. Raises `ConfigInvalid` without any file.
 
-    A line that can't be read counts as the one after the line before it.
+    A line that can't be read counts as the one after the line before it. One that a crash tore at the end of a file is passed
+    over: what it held is sealed again, or found to be missing.
     """
     files = sorted(folder.glob("audit-*.jsonl"))
     if not files:
@@ -96,6 +103,8 @@ def _places(path: Path) -> Iterator[Place]:
                 seal = _head_of(line).seal
                 place = Place(seal.first, seal.last, path.name, number, offset)
             except msgspec.MsgspecError:
+                if not line.endswith(b"\n"):
+                    return
                 place = Place(after, 0, path.name, number, offset)
             yield place
             offset, after = offset + len(line), place.last + 1 if place.last else after

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,13 +62,12 @@ def run_verify(args: argparse.Namespace) -> int:
 
 
 async def _verify(args: argparse.Namespace, settings: Settings) -> int:
-    from broker.audit.keys import PublicKeys, published  # noqa: PLC0415 - as above
+    from broker.audit.keys import PublicKeys, published, read_public  # noqa: PLC0415 - as above
     from broker.audit.verify import verify_files  # noqa: PLC0415
 
     data = settings.data.expanduser()
     folder = args.segments or data / "audit"
-    jwks = json.loads(args.keys.read_text()) if args.keys else published(settings.key_file)
-    verified = verify_files(folder, PublicKeys(jwks))
+    verified = verify_files(folder, read_public(args.keys) if args.keys else PublicKeys(published(settings.key_file)))
     fault = verified.fault
     if fault is None and not args.files_only:
         from broker.app import store_of  # noqa: PLC0415
@@ -83,15 +83,30 @@ async def _verify(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def run_export(args: argparse.Namespace) -> int:
-    from broker.audit.export import exported  # noqa: PLC0415 - as above
+    """Return 0, 1 when events between the first and the last can't be had: all others are written."""
+    from broker.audit.export import FORMATS  # noqa: PLC0415 - as above
+
+    form, after, status = FORMATS[args.format], args.after, 0
+    for entry in _sealed(args.segments or _settings().data.expanduser() / "audit", args.after):
+        if after and entry.number != after + 1:
+            told = f"events {after + 1} to {entry.number - 1} are not here, or can't be read; `broker audit verify` says more"
+            print(told, file=sys.stderr)
+            status = 1
+        print(form(entry))
+        after = entry.number
+    return status
+
+
+def _sealed(folder: Path, after: int) -> Iterator[Entry]:
+    """Yield what can be read of a folder of segments."""
+    import msgspec  # noqa: PLC0415 - as above
+
     from broker.audit.verify import sealed_entries  # noqa: PLC0415
     from broker.domain.events import Entry, decode_event  # noqa: PLC0415
 
-    folder = args.segments or _settings().data.expanduser() / "audit"
-    entries = (Entry(number, decode_event(raw)) for number, raw in sealed_entries(folder, args.after))
-    for line in exported(entries, args.format):
-        print(line)
-    return 0
+    for number, raw in sealed_entries(folder, after):
+        with suppress(msgspec.MsgspecError):  # the numbers tell that it is missing
+            yield Entry(number, decode_event(raw))
 
 
 def told(entry: Entry) -> str:

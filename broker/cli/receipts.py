@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -32,21 +31,20 @@ def run_get(args: argparse.Namespace) -> int:
 
 def run_verify(args: argparse.Namespace) -> int:
     """Return 0 when the signature holds, also for one that has expired: the record may be old. 1 when it does not."""
-    from broker.audit.keys import PublicKeys, published  # noqa: PLC0415 - heavy imports wait until they are needed
+    from broker.audit.keys import PublicKeys, published, read_public  # noqa: PLC0415 - heavy imports wait until they are needed
     from broker.audit.receipts import ReceiptInvalid, read  # noqa: PLC0415
     from broker.errors import ConfigInvalid  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
 
     try:
         token = (sys.stdin.read() if str(args.file) == "-" else args.file.read_text()).strip()
-        jwks = json.loads(args.keys.read_text()) if args.keys else None
     except (OSError, ValueError) as error:
-        raise ConfigInvalid(f"the file can't be read: {type(error).__name__}") from None
-    keys = jwks or published(load_settings().key_file)
+        raise ConfigInvalid(f"the receipt can't be read: {type(error).__name__}") from None
+    keys = read_public(args.keys) if args.keys else PublicKeys(published(load_settings().key_file))
     try:
-        receipt = read(token, PublicKeys(keys))
+        receipt = read(token, keys)
     except ReceiptInvalid as error:
-        print(f"the receipt does not hold: {error.message}", file=sys.stderr)
+        print(error.message, file=sys.stderr)
         return 1
     for name in receipt.__struct_fields__:
         value = getattr(receipt, name)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jwt
-from joserfc.jwk import ECKey, OctKey
+from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from broker.audit.keys import PublicKeys, published, signing_key
 from broker.audit.receipts import KIND, Issuer, ReceiptInvalid, checked, read
@@ -21,6 +21,7 @@ from broker.errors import ConfigInvalid
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
 ARGUMENTS = {"amount": 9000, "customer": "c-17"}
+A_KEY = OKPKey.generate_key("Ed25519").as_dict(private=False)
 
 
 def approved() -> ApprovalRequest:
@@ -71,6 +72,20 @@ def test_a_receipt_for_anything_else_is_refused(keys: Any, changes: dict[str, An
         checked(token, public, **asked)
 
 
+@pytest.mark.parametrize(
+    "jwks", [None, [], "keys", {}, {"keys": []}, {"keys": [None]}, {"keys": [{"kty": "OKP", "crv": "Ed25519"}]}]
+)
+def test_what_holds_no_key_vouches_for_nothing(jwks: Any) -> None:
+    with pytest.raises(ConfigInvalid, match=r"no JWKS with an Ed25519 key: the broker's is at /.well-known/jwks.json"):
+        PublicKeys(jwks)
+
+
+def test_keys_of_other_kinds_stand_beside_the_brokers(keys: Any) -> None:
+    key, _ = keys
+    others = [ECKey.generate_key("P-256").as_dict(private=False), {"kty": "of tomorrow"}]
+    assert read(Issuer(key, "x").receipt(approved(), NOW), PublicKeys({"keys": [*others, key.public()]})).aud == "payments"
+
+
 def test_a_receipt_signed_by_a_stranger_or_with_a_shared_secret_is_refused(keys: Any, tmp_path: Path) -> None:
     key, public = keys
     stranger = signing_key(tmp_path / "other.pem")
@@ -85,9 +100,8 @@ def test_a_receipt_signed_by_a_stranger_or_with_a_shared_secret_is_refused(keys:
 
 @given(st.text() | st.binary().map(lambda raw: raw.hex()) | st.lists(st.text(), min_size=3, max_size=3).map(".".join))
 def test_no_garbage_is_a_receipt(token: str) -> None:
-    public = PublicKeys({"keys": []})
     with pytest.raises(ReceiptInvalid):
-        read(token, public)
+        read(token, PublicKeys({"keys": [A_KEY]}))
 
 
 def test_a_changed_byte_breaks_a_receipt(keys: Any) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -194,6 +195,29 @@ async def test_a_crash_between_file_and_head_seals_the_same_events_once_more(pro
     await proof.write(1)
     assert await proof.sealer.round() == 3
     assert await proof.fault() is None
+
+
+async def test_a_line_that_a_crash_tore_is_no_fault_once_its_events_are_sealed_again(proof: Proof) -> None:
+    (file,) = proof.folder.glob("*.jsonl")
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(lines[0] + lines[1][:50])
+    fault = await proof.fault()
+    assert (fault and fault.number, fault and fault.where) == (6, "files")
+    (proof.folder / "audit-0-000000000006-1.jsonl").write_bytes(lines[1])
+    assert await proof.fault() is None
+
+
+async def test_of_a_line_that_the_disk_did_not_take_nothing_stays(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    await proof.write(2)
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="No space"):
+        patched.setattr("os.fsync", full)
+        await proof.sealer.round()
+    assert await proof.sealer.round() == 2
+    assert await proof.fault() is None
+    assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 13)]
 
 
 async def test_entries_that_retention_dropped_are_no_fault(proof: Proof) -> None:
