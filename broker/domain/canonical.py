@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -43,10 +44,17 @@ def _plain(value: Any) -> bool:
     if kind is int:
         return bool(-_MOST <= value <= _MOST)
     if kind is dict:
-        return all(map(_ordered, value)) and all(map(_plain, value.values()))
+        return _ordered(value) and _plain_values(value.values())
     if kind is float:
         return 1e-5 <= abs(value) < _WITHOUT_EXPONENT and not value.is_integer()
     return kind is list and _plain_items(value)
+
+
+def _plain_values(values: Iterable[Any]) -> bool:
+    for value in values:  # noqa: SIM110 - most are texts, and asking each of them costs more than looking
+        if type(value) is not str and not _plain(value):
+            return False
+    return True
 
 
 def _plain_items(items: list[Any]) -> bool:
@@ -59,5 +67,10 @@ def _plain_items(items: list[Any]) -> bool:
     return all(map(_plain, items))
 
 
-def _ordered(name: Any) -> bool:
-    return isinstance(name, str) and (name.isascii() or max(name) < "\ud800")
+def _ordered(names: Iterable[Any]) -> bool:
+    """Is their order by code points that of UTF-16 as well?"""
+    try:
+        joined = "".join(names)
+    except TypeError:  # one is no text
+        return False
+    return joined.isascii() or max(joined) < "\ud800"

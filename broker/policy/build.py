@@ -16,7 +16,7 @@ from broker.policy.build_rules import match as match_of
 from broker.policy.conditions import Vocabulary, environment, type_word
 from broker.policy.nodes import Node, Place
 from broker.policy.rules import Counter, Defaults, Match, Rule
-from broker.policy.ruleset import RuleSet, index
+from broker.policy.ruleset import RuleSet, index, screens
 from broker.policy.shapes import Read
 from broker.policy.sheet import BAD, Sheet
 from broker.policy.writing import Writer
@@ -63,7 +63,7 @@ def build(files: Files, environment_name: str) -> Built | None:
     made = RuleSet(
         rules=rules, defaults=defaults, consts=consts, counters=counters, exemptions=exemptions, snippets=snippets,
         environment=environment_name, places=_places(files), vocabulary=vocabulary,
-        engine=environment(vocabulary), candidates=index(rules, counters),
+        engine=environment(vocabulary), candidates=index(rules, counters), screens=screens(rules, vocabulary),
     )  # fmt: skip
     return Built(people, servers, made)
 

@@ -128,6 +128,19 @@ def compiled(vocabulary: Vocabulary, source: str, boolean: bool = True) -> Any:
     return _bad_literals(vocabulary, source) or program
 
 
+@lru_cache(maxsize=4_096)
+def either(vocabulary: Vocabulary, sources: tuple[str, ...]) -> Any:
+    """Return one program that says no exactly where each of these conditions, which compile, does; None where they are too long.
+
+    An error of one of them is its answer only where none is a yes (CEL, logical operators): so it is never a no.
+    """
+    source = " || ".join(f"({source}\n)" for source in sources)  # a comment ends with its line
+    try:
+        return environment(vocabulary).compile(source) if len(source) <= _LONGEST else None
+    except Exception:  # whatever the engine says to so many together: they are asked one by one
+        return None
+
+
 @lru_cache(maxsize=1)
 def zone_data() -> bool:
     """Does this machine know time zones? Without them, conditions that name one fail."""

@@ -14,12 +14,13 @@ from broker.domain.servers import Hints, ToolDefinition
 from broker.policy.access import refusal, standing_of
 from broker.policy.arguments import overfull, unfit
 from broker.policy.asking import Asked, asked
+from broker.policy.conditions import Answer, ask
 from broker.policy.context import Context
 from broker.policy.counting import bucket
 from broker.policy.model import CounterUse, Facts, Policy
 from broker.policy.plans import Ask, joined, titled, unsatisfiable
 from broker.policy.rules import Rule
-from broker.policy.ruleset import Candidates, ruleset
+from broker.policy.ruleset import Candidates, ruleset, screened
 from broker.policy.schemas import misfit
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -77,10 +78,12 @@ class Judgement:
         self._context = context
         self._candidates = candidates
         self._errors: list[Reason] = []
+        self._silent: dict[Any, bool] = {}
         self._shadow: tuple[str, ...] = ()
 
     def decision(self) -> Decision:
-        self._shadow = tuple(sorted(found.rule.id for found in self._matching(self._candidates.shadow)))
+        if self._candidates.shadow:
+            self._shadow = tuple(sorted(found.rule.id for found in self._matching(self._candidates.shadow)))
         denying = self._matching(self._candidates.denying)
         if denying:
             return self._deny([self._why(found.rule) for found in denying])
@@ -97,12 +100,24 @@ class Judgement:
     def _matching(self, rules: Sequence[Rule]) -> list[Asked]:
         found = []
         for rule in rules:
+            if self._says_nothing(rule):
+                continue
             item = asked(rule, self._context)
             if item.errors:
                 self._errors += item.errors
             if item.applies:
                 found.append(item)
         return found
+
+    def _says_nothing(self, rule: Rule) -> bool:
+        """Is it heard at once, of this rule and others together, that nothing comes of them?"""
+        screen = self._context.rules.screens.get(rule.when) if rule.when is not None else None
+        if screen is None or not screened(rule):
+            return False
+        silent = self._silent.get(screen)
+        if silent is None:
+            silent = self._silent[screen] = ask(screen, self._context.activation)[0] is Answer.NO
+        return silent
 
     def _unknown_tool(self, asking: list[Ask]) -> Decision:
         defaults = self._context.rules.defaults
@@ -132,12 +147,12 @@ class Judgement:
         return RequireApproval(**self._told(reasons), plan=plan, counters=dict(self._context.facts.counters))
 
     def _told(self, reasons: list[Reason]) -> dict[str, Any]:
-        ordered = tuple(sorted(reasons, key=lambda reason: reason.rule))
+        ordered = tuple(sorted(reasons, key=lambda reason: reason.rule) if len(reasons) > 1 else reasons)
         return {
             "policy": self._context.policy.digest,
             "rules": tuple(reason.rule for reason in ordered),
             "reasons": ordered,
-            "errors": tuple(sorted(self._errors, key=lambda error: (error.rule, error.where))),
+            "errors": tuple(sorted(self._errors, key=lambda error: (error.rule, error.where))) if self._errors else (),
             "shadow": self._shadow,
         }
 

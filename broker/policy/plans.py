@@ -64,6 +64,8 @@ def _escalations(approvals: list[Approval]) -> tuple[Escalation, ...]:
 
 def titled(template: str, context: Context) -> str:
     """Return a title for this call."""
+    if "{" not in template:
+        return template
     call = context.call
     names = {"caller.user": call.caller.user, "tool.name": call.tool, "server.name": call.server}
     return rendered(template, names, context.arguments)

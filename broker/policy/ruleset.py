@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 import msgspec
 
 from broker.domain.decisions import Effect
-from broker.policy.conditions import Vocabulary
+from broker.policy.conditions import Vocabulary, either
 from broker.policy.model import Policy
 from broker.policy.rules import Condition, Counter, Defaults, Exemption, Mode, Rule
 
 _REMEMBERED = 4096
+# Conditions that are asked together: each costs a way into the engine and back, which is most of asking it.
+_TOGETHER = 16
 # What a condition may name, by the first word of it.
 ROOTS = frozenset(("args", "caller", "client", "server", "tool", "env", "now", "consts", "counters"))
 
@@ -49,6 +52,29 @@ class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     vocabulary: Vocabulary
     engine: Any
     candidates: Callable[[str, str], Candidates]
+    screens: Mapping[Condition, Any] = {}
+    """By condition: a program that says no only where it does, and every other one of the same program."""
+
+
+def screens(rules: tuple[Rule, ...], vocabulary: Vocabulary) -> dict[Condition, Any]:
+    """Return what is asked before the conditions of rules about the same calls, most of which say no to most calls."""
+    alike: dict[Any, list[Condition]] = defaultdict(list)
+    for rule in rules:
+        if screened(rule) and rule.when is not None and rule.mode is not Mode.DISABLED:
+            match = rule.match
+            alike[rule.outcome, rule.mode, match.server.written, match.tool.written, match.not_tool.written].append(rule.when)
+    found: dict[Condition, Any] = {}
+    for conditions in alike.values():
+        for start in range(0, len(conditions), _TOGETHER):
+            some = conditions[start : start + _TOGETHER]
+            if len(some) > 1 and (program := either(vocabulary, tuple(one.source for one in some))) is not None:
+                found.update(dict.fromkeys(some, program))
+    return found
+
+
+def screened(rule: Rule) -> bool:
+    """Does nothing come of it where `when` says no? Rules that allow are most often asked in order to hear a yes."""
+    return rule.simple and rule.match.anybody and rule.outcome is not Effect.ALLOW
 
 
 def index(rules: tuple[Rule, ...], counters: dict[str, Counter]) -> Callable[[str, str], Candidates]:
