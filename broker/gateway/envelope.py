@@ -25,6 +25,7 @@ RpcId = int | str
 
 _LONG_NUMBER = re.compile(rb"[0-9]{16}")
 _encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
 
 
 class Message(msgspec.Struct, frozen=True, dict=True):
@@ -55,7 +56,7 @@ class Message(msgspec.Struct, frozen=True, dict=True):
 def parsed(raw: bytes) -> Message:
     """Return the one message in `raw`. Raises `Malformed` with the JSON-RPC code in `rpc`."""
     try:
-        body = _DECODER.decode(raw.decode("utf-8", "strict"))
+        body = _read(raw)
     except Malformed:
         raise
     except UnicodeDecodeError:
@@ -69,6 +70,17 @@ def parsed(raw: bytes) -> Message:
     if not isinstance(body, dict) or body.get("jsonrpc") != "2.0":
         raise Malformed("the message is no JSON-RPC 2.0 object", rpc=INVALID_REQUEST)
     return _message(body, raw)
+
+
+def _read(raw: bytes) -> Any:
+    """Return the JSON value. What is written again byte by byte as it came has one reading: no key twice, nothing rounded."""
+    try:
+        body = _decode(raw)
+        if _encode(body) == raw:
+            return body
+    except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
+        pass  # the strict reader says what is wrong
+    return _DECODER.decode(raw.decode("utf-8", "strict"))
 
 
 def encoded(body: Any) -> bytes:

@@ -20,7 +20,7 @@ from broker.policy.counting import bucket
 from broker.policy.model import CounterUse, Facts, Policy
 from broker.policy.plans import Ask, joined, titled, unsatisfiable
 from broker.policy.rules import Rule
-from broker.policy.ruleset import Candidates, ruleset, screened
+from broker.policy.ruleset import Candidates, ruleset
 from broker.policy.schemas import misfit
 
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,7 +78,7 @@ class Judgement:
         self._context = context
         self._candidates = candidates
         self._errors: list[Reason] = []
-        self._silent: dict[Any, bool] = {}
+        self._screened: dict[Any, bool] = {}
         self._shadow: tuple[str, ...] = ()
 
     def decision(self) -> Decision:
@@ -99,8 +99,10 @@ class Judgement:
 
     def _matching(self, rules: Sequence[Rule]) -> list[Asked]:
         found = []
+        screens = self._context.rules.screens
         for rule in rules:
-            if self._says_nothing(rule):
+            screen = screens.get(rule)
+            if screen is not None and self._silent(screen):
                 continue
             item = asked(rule, self._context)
             if item.errors:
@@ -109,15 +111,12 @@ class Judgement:
                 found.append(item)
         return found
 
-    def _says_nothing(self, rule: Rule) -> bool:
-        """Is it heard at once, of this rule and others together, that nothing comes of them?"""
-        screen = self._context.rules.screens.get(rule.when) if rule.when is not None else None
-        if screen is None or not screened(rule):
-            return False
-        silent = self._silent.get(screen)
-        if silent is None:
-            silent = self._silent[screen] = ask(screen, self._context.activation)[0] is Answer.NO
-        return silent
+    def _silent(self, screen: Any) -> bool:
+        """Is it heard at once of all rules behind a screen that nothing comes of them?"""
+        known = self._screened.get(screen)
+        if known is None:
+            known = self._screened[screen] = ask(screen, self._context.activation)[0] is Answer.NO
+        return known
 
     def _unknown_tool(self, asking: list[Ask]) -> Decision:
         defaults = self._context.rules.defaults

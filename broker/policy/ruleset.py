@@ -52,29 +52,28 @@ class RuleSet(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     vocabulary: Vocabulary
     engine: Any
     candidates: Callable[[str, str], Candidates]
-    screens: Mapping[Condition, Any] = {}
-    """By condition: a program that says no only where it does, and every other one of the same program."""
+    screens: Mapping[Rule, Any] = {}
+    """A program that says no only where the rule's condition does, and that of every other rule with the same program."""
 
 
-def screens(rules: tuple[Rule, ...], vocabulary: Vocabulary) -> dict[Condition, Any]:
-    """Return what is asked before the conditions of rules about the same calls, most of which say no to most calls."""
-    alike: dict[Any, list[Condition]] = defaultdict(list)
+def screens(rules: tuple[Rule, ...], vocabulary: Vocabulary) -> dict[Rule, Any]:
+    """Return what is asked before the conditions of rules about the same calls, most of which say no to most calls.
+
+    Only of rules of which nothing comes where `when` says no. Those that allow are most often asked in order to hear a yes.
+    """
+    alike: dict[Any, list[tuple[Rule, str]]] = defaultdict(list)
     for rule in rules:
-        if screened(rule) and rule.when is not None and rule.mode is not Mode.DISABLED:
+        if rule.when is not None and rule.simple and rule.match.anybody and rule.outcome is not Effect.ALLOW:
             match = rule.match
-            alike[rule.outcome, rule.mode, match.server.written, match.tool.written, match.not_tool.written].append(rule.when)
-    found: dict[Condition, Any] = {}
-    for conditions in alike.values():
-        for start in range(0, len(conditions), _TOGETHER):
-            some = conditions[start : start + _TOGETHER]
-            if len(some) > 1 and (program := either(vocabulary, tuple(one.source for one in some))) is not None:
-                found.update(dict.fromkeys(some, program))
+            about = (rule.outcome, rule.mode, match.server.written, match.tool.written, match.not_tool.written)
+            alike[about].append((rule, rule.when.source))
+    found: dict[Rule, Any] = {}
+    for together in alike.values():
+        for start in range(0, len(together), _TOGETHER):
+            some = dict(together[start : start + _TOGETHER])
+            if len(some) > 1 and (program := either(vocabulary, tuple(some.values()))) is not None:
+                found |= dict.fromkeys(some, program)
     return found
-
-
-def screened(rule: Rule) -> bool:
-    """Does nothing come of it where `when` says no? Rules that allow are most often asked in order to hear a yes."""
-    return rule.simple and rule.match.anybody and rule.outcome is not Effect.ALLOW
 
 
 def index(rules: tuple[Rule, ...], counters: dict[str, Counter]) -> Callable[[str, str], Candidates]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_no_order_of_rules_and_files_changes_a_decision(
     other = data.draw(st.permutations(rules))
     first, second = judged(policy_of(rules, defaults), known=known), judged(policy_of(other, defaults, files=files), known=known)
     assert without_places(first) == without_places(second)
+
+
+# Rules about the same calls, which are asked together: none, one and several of them may say yes, or can't say.
+ALIKE = st.lists(
+    st.fixed_dictionaries({
+        "effect": st.sampled_from(["deny", "deny", "require_approval"]), "when": CONDITIONS | st.just("args.x == 2 // never"),
+        "mode": st.sampled_from(["enforce", "enforce", "shadow"]),
+    }),
+    min_size=2, max_size=16,
+).map(lambda rules: [{"id": f"r{index}", "match": {"server": "s"}, **item} for index, item in enumerate(rules)])  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(rules=ALIKE, defaults=DEFAULTS, known=st.booleans())
+def test_rules_say_together_what_each_says_alone(rules: list[dict[str, Any]], defaults: dict[str, Any], known: bool) -> None:
+    policy = policy_of([{**rule, "approval": ASK} if rule["effect"] == "require_approval" else rule for rule in rules], defaults)
+    read = ruleset(policy)
+    alike = Counter((rule.outcome, rule.mode) for rule in read.rules)
+    assert read.screens.keys() == {rule for rule in read.rules if alike[rule.outcome, rule.mode] > 1}
+    alone = msgspec.structs.replace(policy, compiled=msgspec.structs.replace(read, screens={}))
+    assert judged(policy, known=known) == judged(alone, known=known)
 
 
 @settings(max_examples=80, deadline=None)
