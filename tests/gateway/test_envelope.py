@@ -26,6 +26,13 @@ def test_what_is_sent_reads_like_what_came(value: Any) -> None:
         assert json.loads(message.encoded()) == body
 
 
+@given(json_values)
+def test_a_message_is_read_alike_however_it_is_written(value: Any) -> None:
+    body = {"jsonrpc": "2.0", "id": 1, "method": "m", "params": {"value": value}}
+    compact, loose = encoded(body), json.dumps(body, indent=1).encode()
+    assert repr(parsed(compact).body) == repr(parsed(loose).body)  # types and signs of zero too
+
+
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode) | json_values.map(lambda v: json.dumps(v).encode()))
 def test_any_bytes_are_a_message_or_malformed(raw: bytes) -> None:
     try:
