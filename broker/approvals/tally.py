@@ -37,6 +37,8 @@ class Tally:
 
     async def settle(self, counted: frozenset[str]) -> None:
         """Count the uses of these kinds, give back the others. Raises `StoreUnavailable`: what is not counted is not sent."""
+        if not self._uses:
+            return
         kept = [use for use in self._uses if use.of in counted]
         left = [use for use in self._uses if use.of not in counted]
         if kept:

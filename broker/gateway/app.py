@@ -28,7 +28,7 @@ from broker.gateway.eras import (
     takes_tasks,
     without_tasks,
 )
-from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send
+from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send, Watch
 from broker.gateway.heads import Head, check_host, check_media, head_of
 from broker.gateway.holding import Attendances, Hold
 from broker.gateway.joint import NOWHERE, JointAddress
@@ -98,6 +98,7 @@ class Gateway:
         self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
         self._lasting: set[Exchange] = set()
+        self._watch = Watch()
         rounds = Rounds(desk, judge, self._seals, clock, kept, broker)
         self._tasks = Tasks(self._attendances, clock, kept, rounds)
         self._subscriptions = Subscriptions(self._passing, self._tasks, self._still)
@@ -121,7 +122,7 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one HTTP request. Never raises for what a client or an upstream may send."""
-        exchange, head = Exchange(scope, receive, send), _NO_HEAD
+        exchange, head = Exchange(scope, receive, send, self._watch), _NO_HEAD
         try:
             head = head_of(scope)
             hold = await self._served(exchange, head)

@@ -216,8 +216,9 @@ class Calls:
 def _call_of(visit: Visit) -> ToolCall:
     message, key = visit.message, _said(visit, KEY, LONGEST_KEY)
     params: dict[str, Any] = {name: value for name, value in message.params.items() if name != "_meta"}
-    client, version = _client(visit)
-    caller = msgspec.structs.replace(visit.caller, client=client, client_version=version)
+    (client, version), caller = _client(visit), visit.caller
+    if (client, version) != (caller.client, caller.client_version):
+        caller = msgspec.structs.replace(caller, client=client, client_version=version)
     return ToolCall(visit.server.name, message.params["name"], params, caller, key)
 
 

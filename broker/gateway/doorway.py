@@ -19,7 +19,6 @@ from broker.gateway.visits import Visit
 
 ANYBODY = Caller()
 """Whoever brings no credential at all."""
-_NAMELESS = ANYBODY.principal
 
 # What anybody may send to a server whose discovery is public.
 _DISCOVERY = frozenset(("server/discover", "tools/list", "initialize", "notifications/initialized", "ping"))
@@ -111,4 +110,4 @@ class Doorway:
 
 def _nameless(caller: Caller) -> bool:
     """Is nobody known behind it? What a client says of itself is no name."""
-    return caller.principal == _NAMELESS
+    return not (caller.agent or caller.user or caller.workload or caller.surface or caller.conversation)

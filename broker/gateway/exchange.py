@@ -24,9 +24,10 @@ Rewrite = Callable[[bytes], bytes]
 
 JSON = b"application/json"
 STREAM = b"text/event-stream"
-# Seconds that a body may take to arrive, and after which a running exchange watches for its client's leaving: most calls
-# are answered before, and a watcher costs a task.
+# Seconds that a body may take to arrive.
 BODY_WITHIN = 30.0
+# A running exchange watches for its client's leaving after one to two times these seconds: most calls are answered before, and a
+# watcher costs a task.
 WATCH_AFTER = 0.1
 
 
@@ -66,10 +67,11 @@ class ClientGone(Exception):
 class Exchange:
     """One request and its one answer."""
 
-    __slots__ = ("_receive", "_rewrite", "_rewriting", "_send", "closing", "gone", "scope", "status", "task")
+    __slots__ = ("_receive", "_rewrite", "_rewriting", "_send", "closing", "gone", "scope", "status", "task", "watch")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, watch: Watch) -> None:
         self.scope = scope
+        self.watch = watch
         self._rewrite: Rewrite | None = None
         self._rewriting: Rewrite | None = None
         self._receive = receive
@@ -120,8 +122,9 @@ class Exchange:
         """Answer whole, at once."""
         length = [(b"content-length", b"%d" % len(body))] if status != 204 else []
         told = [(b"content-type", media), *length] if body else length
-        await self.start(status, [*told, *headers])
-        await self.write(body, more=False)
+        self.status = status
+        await self._send({"type": "http.response.start", "status": status, "headers": [*told, *headers]})
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
     def rewrite(self, events: Rewrite) -> None:
         """From now on the client gets what `events` makes of each event of a stream."""
@@ -189,7 +192,7 @@ class Kept:
 def aside(exchange: Exchange) -> tuple[Exchange, Kept]:
     """Return an exchange of one's own beside `exchange`, and where its answer will be. Nobody ever leaves it."""
     kept = Kept()
-    return Exchange(exchange.scope, _nobody_leaves, kept.take), kept
+    return Exchange(exchange.scope, _nobody_leaves, kept.take, exchange.watch), kept
 
 
 async def _nobody_leaves() -> MutableMapping[str, Any]:
@@ -200,7 +203,7 @@ async def _nobody_leaves() -> MutableMapping[str, Any]:
 class Attended:
     """The time in which a client's leaving ends what runs for it. Most of it is over before anybody has to watch."""
 
-    __slots__ = ("_exchange", "_timer", "_watcher")
+    __slots__ = ("_exchange", "_watcher")
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
@@ -208,21 +211,47 @@ class Attended:
 
     def __enter__(self) -> None:
         self._exchange.task = asyncio.current_task()
-        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._watch)
+        self._exchange.watch.begin(self)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
         exchange, task = self._exchange, self._exchange.task
-        self._timer.cancel()
+        exchange.watch.end(self)
         if self._watcher is not None:
             self._watcher.cancel()
         exchange.task = None
         ended = isinstance(error, asyncio.CancelledError) and (exchange.gone or exchange.closing)
         return ended and task is not None and task.uncancel() <= 0
 
-    def _watch(self) -> None:
+    def watch(self) -> None:
+        """It takes long: look whether the client leaves."""
         self._watcher = asyncio.ensure_future(self._cancel_when_gone())
 
     async def _cancel_when_gone(self) -> None:
         await self._exchange.left()
         if self._exchange.task is not None:
             self._exchange.task.cancel()
+
+
+class Watch:
+    """Finds the exchanges that take long, with one timer for all: most end long before, and a timer costs as much as a check."""
+
+    def __init__(self) -> None:
+        self._begun: set[Attended] = set()
+        self._before: set[Attended] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def begin(self, attended: Attended) -> None:
+        self._begun.add(attended)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._look)
+
+    def end(self, attended: Attended) -> None:
+        self._begun.discard(attended)
+        self._before.discard(attended)
+
+    def _look(self) -> None:
+        """Those that had begun at the last look have run for one round at least."""
+        for attended in self._before:
+            attended.watch()
+        self._before, self._begun = self._begun, set()
+        self._timer = asyncio.get_running_loop().call_later(WATCH_AFTER, self._look) if self._before else None

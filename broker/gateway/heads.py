@@ -33,6 +33,8 @@ _READ = {
     b"x-forwarded-groups": "forwarded_groups",
     b"x-forwarded-client-cert": "forwarded_certificate",
 }
+# Those of them by which a proxy vouches.
+_VOUCHING = frozenset(("forwarded_user", "forwarded_groups", "forwarded_certificate"))
 
 
 class Head(msgspec.Struct):
@@ -87,16 +89,16 @@ def head_of(scope: Mapping[str, Any]) -> Head:
     parameters: dict[str, str] = {}
     relayed = False
     for key, value in scope["headers"]:
-        relayed = relayed or key in _RELAYED or key.startswith(_FORWARDED)
         name, known = _READ.get(key), found
-        if name is None and key.startswith(_PARAMETER):
-            name, known = key.decode("latin-1"), parameters
         if name is None:
-            continue
+            relayed = relayed or key in _RELAYED or key.startswith(_FORWARDED)
+            if not key.startswith(_PARAMETER):
+                continue
+            name, known = key.decode("latin-1"), parameters
         if name in known:
             raise Malformed(f"the header {key.decode('latin-1')} came twice", rpc=HEADER_MISMATCH)
         known[name] = value.decode("latin-1").strip(_BLANKS)
-    return Head(**found, parameters=parameters, relayed=relayed)
+    return Head(**found, parameters=parameters, relayed=relayed or not _VOUCHING.isdisjoint(found))
 
 
 def check_host(head: Head, hosts: Collection[str]) -> None:

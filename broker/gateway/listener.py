@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
@@ -29,30 +30,9 @@ def bounded(limit: int) -> type[HttpToolsProtocol]:
     return BoundedProtocol
 
 
-class _Parts:
-    """Stands for a transport and keeps what is written, until all of it leaves at once."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self.is_closing = transport.is_closing
-        self._transport = transport
-        self._written: list[bytes] = []
-        self._closed = False
-
-    def write(self, data: bytes) -> None:
-        self._written.append(data)
-
-    def close(self) -> None:
-        self._closed = True
-
-    def leave(self) -> None:
-        self._transport.writelines(self._written)
-        if self._closed:
-            self._transport.close()
-
-
 class _Cycle(RequestResponseCycle):
-    """One request and its answer. A head that says how long the body is waits for its first part: each write costs a system call,
-    and wakes the client for a head that it can do nothing with.
+    """One request and its answer. A head that says how long the body is waits for it, and both leave together: each write costs a
+    system call, and wakes the client for a head that it can do nothing with.
     """
 
     _head: MutableMapping[str, Any] | None = None
@@ -62,24 +42,39 @@ class _Cycle(RequestResponseCycle):
         if message["type"] == "http.response.start" and self.keep_alive and not self.response_started and _has_length(message):
             self._head = message
         elif head is not None and message["type"] == "http.response.body":
-            await self._together(head, message)
+            if whole := self._whole(head, message):
+                self._leave(whole)
+            else:
+                await super().send(cast(Any, head))
+                await super().send(message)
         else:  # also uvicorn's own word about an app that broke, instead of the head that waited
             await super().send(message)
 
-    async def _together(self, head: Any, message: Any) -> None:
-        transport, parts = self.transport, _Parts(self.transport)
-        self.transport = cast(asyncio.Transport, parts)
-        try:
-            await super().send(head)
-            await super().send(message)
-        finally:
-            self.transport = transport
-        parts.leave()
+    def _whole(self, head: MutableMapping[str, Any], message: MutableMapping[str, Any]) -> bytes:
+        """Return the whole answer; nothing where there is more to see to than writing it."""
+        body: bytes = message.get("body", b"")
+        headers = [*self.default_headers, *head["headers"]]
+        hindered = self.flow.write_paused or self.disconnected or not self.keep_alive or self.scope["method"] == "HEAD"
+        if hindered or message.get("more_body") or (b"content-length", b"%d" % len(body)) not in headers:
+            return b""
+        first = _STATUS.get(head["status"], b"")
+        told = b"\r\n".join([first, *[b"%b: %b" % (name, value) for name, value in headers], b"\r\n"])
+        return told + body if first and told.count(b"\n") == told.count(b"\r") == len(headers) + 2 else b""
+
+    def _leave(self, told: bytes) -> None:
+        self.response_started = self.response_complete = True
+        self.waiting_for_100_continue = False
+        self.transport.write(told)
+        self.message_event.set()
+        self.on_response()
 
 
 def _has_length(message: MutableMapping[str, Any]) -> bool:
     names = [name for name, _ in message["headers"]]
     return b"content-length" in names and b"connection" not in names
+
+
+_STATUS = {status.value: b"HTTP/1.1 %d %b" % (status, status.phrase.encode()) for status in HTTPStatus}
 
 
 class _Bounded(HttpToolsProtocol):

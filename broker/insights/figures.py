@@ -124,7 +124,9 @@ class Tally:
 
     def _hit(self, at: datetime, rules: Iterable[str], *counts: str) -> None:
         for rule in rules:
-            self._rules[rule].update(counts)
+            counter = self._rules[rule]
+            for count in counts:
+                counter[count] += 1
             self._last[rule] = max(at, self._last.get(rule, at))
 
     def _reviewed(self, fact: Reviewed) -> None:

@@ -163,14 +163,15 @@ async def authenticate(authorization: str | None, peer: Peer = NOBODY) -> Caller
     return caller
 
 
+BOUNDED = bounded(32 << 10)
+
+
 @asynccontextmanager
-async def serving(app: Any) -> AsyncIterator[str]:
+async def serving(app: Any, http: Any = BOUNDED) -> AsyncIterator[str]:
     """Serve an ASGI app on a free port, as the broker does: with a bounded head."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:  # see broker.serving.listening
         listener.bind(("127.0.0.1", 0))
-        config = uvicorn.Config(
-            app, http=bounded(32 << 10), lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(app, http=http, lifespan="off", log_level="error", access_log=False, timeout_graceful_shutdown=1)
         server = Server(config, asyncio.Event())
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(server._serve, [listener])

@@ -9,6 +9,7 @@ import anyio
 import pytest
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from broker.gateway.listener import bounded
 from tests.gateway.rig import serving
 
 LIMIT = 32 << 10
@@ -146,6 +147,35 @@ async def test_an_answer_is_the_same_however_the_app_sends_it(player: int, path:
         answer.decode().removesuffix("\r\n\r\nend").rpartition("HTTP/1.1 200 OK")[0] if not more and "fail" not in path else ""
     )
     assert (first or answer.decode()).endswith(ends)
+
+
+@pytest.mark.parametrize("status", [200, 404, 418, 299, 503])
+async def test_an_answer_reads_as_uvicorn_itself_writes_it(status: int) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told = [(b"content-type", b"text/plain"), (b"x-told", b"1"), (b"x-told", b"2"), (b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    answers = []
+    for protocol in (bounded(LIMIT), HttpToolsProtocol):
+        async with serving(app, protocol) as url:
+            _, answer = await sent(
+                int(url.rpartition(":")[2]), [(GET.format("/", "") + GET.format("/", "connection: close\r\n")).encode()]
+            )
+            answers.append([line for line in answer.split(b"\r\n") if not line.startswith(b"date: ")])
+    assert answers[0] == answers[1]
+    assert answers[0].count(b"x-told: 2") == 2
+
+
+async def test_a_header_that_would_be_two_is_not_sent() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        told = [(b"x-told", b"a\r\nx-smuggled: b"), (b"content-length", b"2")]
+        await send({"type": "http.response.start", "status": 200, "headers": told})
+        await send({"type": "http.response.body", "body": b"hi"})
+
+    async with serving(app) as url:
+        _, answer = await sent(int(url.rpartition(":")[2]), [GET.format("/", "").encode()])
+    assert answer == b""
 
 
 async def test_an_answer_leaves_in_one_piece_and_the_next_one_after_it(player: int) -> None:
