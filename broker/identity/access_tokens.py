@@ -27,6 +27,9 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 # Seconds that the clocks of issuer and broker may differ.
 LEEWAY = 30
 _LONGEST = 16 << 10
+_LONGEST_NAME = 2048  # a SPIFFE ID (SPIFFE-ID, section 2.3)
+# RFC 9068 section 2.1; what many issuers write instead; JWT-SVID section 2.2. Other kinds of tokens open nothing (RFC 8725).
+_KINDS = ("", "at+jwt", "application/at+jwt", "jwt", "jose")
 _REMEMBERED = 10_000
 
 
@@ -77,6 +80,8 @@ class AccessTokens:
         issuer, source = known
         if header.get("alg") not in ALGORITHMS:
             raise Unauthenticated("the token's algorithm is not accepted")
+        if str(header.get("typ", "")).lower() not in _KINDS:
+            raise Unauthenticated("this is another kind of token than an access token")
         key_id = str(header.get("kid", ""))
         keys = await source.of(key_id)
         try:
@@ -103,28 +108,31 @@ class AccessTokens:
         """The servers for which the audience stands: `<base>` and `<base>/mcp` are all, `<base>/mcp/<name>` is one."""
         told = claims.get("aud")
         audiences = [told] if isinstance(told, str) else told if isinstance(told, list) else []
-        if {self._base, f"{self._base}/mcp", *issuer.audiences} & {str(one).rstrip("/") for one in audiences}:
+        all_servers = {self._base, f"{self._base}/mcp"} if self._base else set[str]()
+        if {*all_servers, *issuer.audiences} & {str(one).rstrip("/") for one in audiences}:
             return None
         prefix = f"{self._base}/mcp/"
-        servers = tuple(str(one).removeprefix(prefix).rstrip("/") for one in audiences if str(one).startswith(prefix))
+        named = [str(one).removeprefix(prefix).rstrip("/") for one in audiences if str(one).startswith(prefix)]
+        servers = tuple(named) if self._base else ()
         if not servers:
             raise Unauthenticated("the token is meant for somebody else")
         return servers
 
 
 def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] | None) -> Caller:
-    subject = str(claims.get(issuer.user_claim) or "")
+    subject = _named(claims, issuer.user_claim)
     if not subject:
         raise Unauthenticated(f"the token has no claim {issuer.user_claim}")
-    client = str(claims.get("client_id") or claims.get("azp") or "")
+    if issuer.user_claim == "email" and claims.get("email_verified") in (False, "false"):
+        raise Unauthenticated("the token's issuer has not verified the address")
+    client = _named(claims, "client_id") or _named(claims, "azp")
     named = trust_domain(subject)
     if subject.startswith("spiffe:") and (not named or named != issuer.trust_domain):
         raise Unauthenticated("the token's issuer may not name workloads of this trust domain")
-    actor = claims.get("act")
-    acting = str(actor.get("sub", "")) if isinstance(actor, dict) else ""
+    acting = _acting(claims)
     workload = acting if issuer.trust_domain and trust_domain(acting) == issuer.trust_domain else ""
     told = claims.get(issuer.groups_claim) or ()
-    groups = tuple(str(group) for group in told) if isinstance(told, list | tuple) else ()
+    groups = tuple(group for group in told if isinstance(group, str)) if isinstance(told, list | tuple) else ()
     service = issuer.workloads or bool(named) or (subject == client and not acting)
     return Caller(
         agent=acting or client,
@@ -135,6 +143,26 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
         surface=_told(claims, issuer.surface_claim),
         conversation=_told(claims, issuer.conversation_claim),
     )
+
+
+def _acting(claims: Mapping[str, Any]) -> str:
+    """Who acts for the subject (RFC 8693, section 4.1). Raises `Unauthenticated` where somebody does and it can't be read who."""
+    actor = claims.get("act")
+    if actor is not None and not isinstance(actor, dict):
+        raise Unauthenticated("the token does not say who acts")
+    return _named(actor or {}, "sub")
+
+
+def _named(claims: Mapping[str, Any], claim: str) -> str:
+    """Return a name out of a claim, empty where there is none. Raises `Unauthenticated` for what could be read as another."""
+    told = claims.get(claim)
+    if isinstance(told, int) and not isinstance(told, bool):
+        return str(told)
+    if not told:
+        return ""
+    if not isinstance(told, str) or not told.isprintable() or told != told.strip() or len(told) > _LONGEST_NAME:
+        raise Unauthenticated(f"the token's claim {claim} is no plain name")
+    return told
 
 
 def _told(claims: Mapping[str, Any], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,9 @@ from broker.outgoing import Reach, client
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
 FRESH = 600.0
 AGAIN = 10.0
+# Seconds that an issuer which did not answer is left alone: meanwhile its tokens are refused at once.
+REST = 1.0
+_AWAY = "the issuer's keys can't be had now, so nobody can be known by its tokens"
 _DISCOVERY = ("/.well-known/openid-configuration", "/.well-known/oauth-authorization-server")
 
 
@@ -57,16 +61,29 @@ class Keys:
         self._reach = reach or Reach([issuer.issuer, issuer.jwks_url], issuer.networks)
         self._monotonic = monotonic
         self._set: KeySet | None = None
-        self._at = -FRESH
+        self._at = self._failed_at = -math.inf
         self._lock = asyncio.Lock()
 
     async def of(self, key_id: str) -> KeySet:
         """Return the keys, among them `key_id` if the issuer has it. Raises `Unauthenticated` when they can't be had."""
+        known = self._known(key_id)
+        if known is not None:
+            return known  # whoever brings another key makes nobody wait
         async with self._lock:
-            age = self._monotonic() - self._at
-            if self._set is None or age > FRESH or (age > AGAIN and not self._has(key_id)):
-                self._set, self._at = await self._fetched(), self._monotonic()
+            known = self._known(key_id)
+            if known is None:
+                known = self._set = await self._fetched()
+                self._at = self._monotonic()
+            return known
+
+    def _known(self, key_id: str) -> KeySet | None:
+        """The keys at hand, None where the issuer has to be asked. Raises `Unauthenticated` where it just did not answer."""
+        now = self._monotonic()
+        if self._set is not None and now - self._at <= FRESH and (now - self._at <= AGAIN or self._has(key_id)):
             return self._set
+        if now - self._failed_at < REST:
+            raise Unauthenticated(_AWAY)
+        return None
 
     def _has(self, key_id: str) -> bool:
         return self._set is not None and any(key.kid == key_id for key in self._set.keys)
@@ -77,7 +94,8 @@ class Keys:
                 told = await self._told(asking)
             return KeySet.import_key_set(cast("KeySetSerialization", signing_keys(told)))
         except (aiohttp.ClientError, TimeoutError, OSError, JoseError, ValueError, KeyError, TypeError):
-            raise Unauthenticated("the issuer's keys can't be had now, so nobody can be known by its tokens") from None
+            self._failed_at = self._monotonic()
+            raise Unauthenticated(_AWAY) from None
 
     async def _told(self, asking: aiohttp.ClientSession) -> dict[str, Any]:
         if self._issuer.jwks_file is not None:

@@ -131,6 +131,13 @@ BEFORE, AFTER = int((NOW - timedelta(minutes=1)).timestamp()), int((NOW + timede
         ({"aud": None}, "somebody else"),
         ({"aud": f"{BASE}.evil.example/mcp"}, "somebody else"),
         ({"sub": None}, "no claim"),
+        ({"sub": ["alice@example.com"]}, "claim sub is no plain name"),
+        ({"sub": True}, "claim sub is no plain name"),
+        ({"sub": " alice@example.com"}, "claim sub is no plain name"),
+        ({"sub": "alice@example.com\n"}, "claim sub is no plain name"),
+        ({"client_id": {"a": 1}}, "claim client_id is no plain name"),
+        ({"act": "support-bot"}, "who acts"),
+        ({"act": {"sub": ["support-bot"]}}, "claim sub is no plain name"),
     ],
 )
 async def test_a_token_that_is_not_for_now_or_not_for_us_is_refused(
@@ -138,6 +145,37 @@ async def test_a_token_that_is_not_for_now_or_not_for_us_is_refused(
 ) -> None:
     with pytest.raises(Unauthenticated, match=why):
         await tokens.authenticate(provider.token(**claims))
+
+
+@pytest.mark.parametrize("kind", ["at+jwt", "application/at+jwt", "JWT", None])
+async def test_an_access_token_may_say_that_it_is_one(provider: Provider, tokens: AccessTokens, kind: str | None) -> None:
+    await tokens.authenticate(provider.token(header={"alg": "RS256", "kid": "first"} | ({"typ": kind} if kind else {})))
+
+
+@pytest.mark.parametrize("kind", ["logout+jwt", "dpop+jwt", "secevent+jwt"])
+async def test_what_an_issuer_signs_for_another_purpose_opens_nothing(
+    provider: Provider, tokens: AccessTokens, kind: str
+) -> None:  # fmt: skip
+    with pytest.raises(Unauthenticated, match="another kind of token"):
+        await tokens.authenticate(provider.token(header={"alg": "RS256", "kid": "first", "typ": kind}))
+
+
+async def test_an_address_that_its_issuer_has_not_verified_names_nobody(provider: Provider) -> None:
+    tokens = AccessTokens([Issuer(provider.url, user_claim="email")], base=BASE, clock=lambda: NOW)
+    assert (await tokens.authenticate(provider.token(email="a@example.com"))).user == "a@example.com"
+    with pytest.raises(Unauthenticated, match="not verified"):
+        await tokens.authenticate(provider.token(email="a@example.com", email_verified=False))
+
+
+@pytest.mark.parametrize("audience", ["", "/", "/mcp", "/mcp/payments"])
+async def test_a_broker_without_an_address_of_its_own_is_meant_by_no_half_of_one(provider: Provider, audience: str) -> None:
+    tokens = AccessTokens([Issuer(provider.url)], base="", clock=lambda: NOW)
+    with pytest.raises(Unauthenticated, match="somebody else"):
+        await tokens.authenticate(provider.token(aud=audience))
+
+
+async def test_of_groups_only_names_count(provider: Provider, tokens: AccessTokens) -> None:
+    assert (await tokens.authenticate(provider.token(groups=["support", 7, None, ["finance"]]))).groups == ("support",)
 
 
 async def test_clocks_may_differ_by_half_a_minute(provider: Provider, tokens: AccessTokens) -> None:
@@ -185,6 +223,22 @@ async def test_an_issuer_that_is_away_lets_nobody_in(tokens: AccessTokens, provi
     away = AccessTokens([Issuer("http://127.0.0.1:9")], base=BASE, clock=lambda: NOW)
     with pytest.raises(Unauthenticated, match="can't be had"):
         await away.authenticate(provider.token(iss="http://127.0.0.1:9"))
+
+
+async def test_an_issuer_that_does_not_answer_is_left_alone_for_a_second_and_keeps_nobody_else_waiting(tmp_path: Path) -> None:
+    now, provider = [1000.0], Provider()
+    file = tmp_path / "jwks.json"
+    keys = issuers.Keys(Issuer("https://id.example.com", jwks_file=file), monotonic=lambda: now[0])
+    with pytest.raises(Unauthenticated, match="can't be had"):
+        await keys.of("first")
+    file.write_text(json.dumps({"keys": [provider.keys[0].as_dict(private=False)]}))
+    with pytest.raises(Unauthenticated, match="can't be had"):
+        await keys.of("first")
+    now[0] += issuers.REST
+    known = await keys.of("first")
+    now[0] += issuers.AGAIN + 1
+    async with keys._lock:  # somebody's unknown key is being asked for
+        assert await keys.of("first") is known
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
