@@ -18,13 +18,16 @@ import msgspec
 from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason
 from broker.domain.locations import FAILURES, Location, compiled, found, step
-from broker.domain.shapes import CARD_NUMBERS, SHORTEST, names_a_secret, spans
+from broker.domain.shapes import SHORTEST, Span, harmless, names_a_secret, spans, spans_inside
+from broker.domain.text import without
 from broker.errors import ConfigInvalid
 
 # The gateway refuses more than 32 levels; deeper data comes from somewhere else and is covered.
 DEPTH = 64
 # Below this many characters a fingerprint would let anyone find the value by trying.
 FINGERPRINTED = 8
+# From so many secrets on a text that holds one is covered whole.
+CROWDED = 1_000
 
 _JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
@@ -124,6 +127,7 @@ class _Cover:
         self._ruled = found(document, redact)
         self._around_ruled = {at[:-1] for at in self._ruled or ()}
         self._paths: dict[Location, str] = {(): "$"}
+        self._spans = spans_inside(document)
 
     def copied(self) -> dict[str, Any]:
         return {name: self._copy(value, (name,), "") for name, value in self._document.items()}
@@ -138,15 +142,26 @@ class _Cover:
         if value is None or isinstance(value, (str, int, float)):
             return self._scalar(value, at, secret)
         if isinstance(value, Mapping):
-            return {self._name(name, at): self._copy(item, (*at, name), _secret(name) or secret) for name, item in value.items()}
+            return self._members(value, at, secret)
         if isinstance(value, (list, tuple)):
             return self._items(value, at, secret)
         return self._scalar(value, at, secret)
 
+    def _members(self, members: Mapping[Any, Any], at: Location, secret: str) -> dict[str, Any]:
+        clean, copied = self._clean if self._calm(at) else _never, dict[str, Any]()
+        for name, item in members.items():
+            shown_name, around = self._name(name, at), _secret(name) or secret
+            bare = not around and clean(item)
+            copied[shown_name] = item if bare else self._copy(item, (*at, name), around)
+        return copied
+
     def _items(self, items: Sequence[Any], at: Location, secret: str) -> list[Any]:
-        """Where no rule and no name reaches into a list, what is too small to look like a secret is done with at once."""
-        calm = not secret and self._ruled is not None and at not in self._around_ruled and len(at) < DEPTH
-        return [item if calm and _harmless(item) else self._copy(item, (*at, index), secret) for index, item in enumerate(items)]
+        clean = self._clean if not secret and self._calm(at) else _never
+        return [item if clean(item) else self._copy(item, (*at, index), secret) for index, item in enumerate(items)]
+
+    def _calm(self, at: Location) -> bool:
+        """Does no rule reach what lies right inside? Then what does not look like a secret is done with at once."""
+        return self._ruled is not None and at not in self._around_ruled and len(at) < DEPTH
 
     def _scalar(self, value: Any, at: Location, secret: str) -> Any:
         if value is None or isinstance(value, bool) or (self._uncovered and self._path(at) in self._uncovered):
@@ -155,7 +170,7 @@ class _Cover:
             return self._mask(value, at, Cause.NAME, secret)
         if isinstance(value, str):
             return self.text(value, at)
-        looks = isinstance(value, int) and CARD_NUMBERS < value < 10**19 and spans(str(value))
+        looks = self._looks(str(value)) if isinstance(value, int) and not harmless(value) else ()
         return self._mask(value, at, Cause.SHAPE, looks[0].what) if looks else value
 
     def _name(self, name: Any, at: Location) -> str:
@@ -165,15 +180,21 @@ class _Cover:
         return name if bare else self.text(name, at)
 
     def text(self, text: str, at: Location) -> str:
-        """Cover the parts of a text that look like secrets."""
-        parts, end = [], 0
-        for span in spans(text):
+        """Cover the parts of a text that look like secrets; all of it where there are too many for anybody to look through."""
+        looks, parts, end = self._looks(text), list[str](), 0
+        if not looks:
+            return text
+        self._paths[at] = self._path(at)
+        if len(looks) + len(self.masked) > CROWDED:
+            self._originals += (text[span.start : span.end] for span in looks)
+            return self._mask(text, at, Cause.SHAPE, f"{len(looks):,} secrets")
+        for span in looks:
             original = text[span.start : span.end]
             instead = f"[redacted {len(original)} characters{self._fingerprint(original)}]"
             self._note(original, at, Cause.SHAPE, span.what, instead)
             parts += [text[end : span.start], instead]
             end = span.end
-        return "".join((*parts, text[end:])) if parts else text
+        return "".join((*parts, text[end:]))
 
     def _mask(self, value: Any, at: Location, by: Cause, what: str) -> str:
         """Cover a whole value, of any kind."""
@@ -196,7 +217,15 @@ class _Cover:
             return path
         part, around = at[-1], self._path(at[:-1])
         self._paths.setdefault(at[:-1], around)
-        return around + step("[redacted]" if isinstance(part, str) and spans(part) else part)
+        return around + step("[redacted]" if isinstance(part, str) and self._looks(part) else part)
+
+    def _clean(self, value: Any) -> bool:
+        return harmless(value) or (isinstance(value, str) and not self._looks(value))
+
+    def _looks(self, text: str) -> tuple[Span, ...]:
+        """What looks like a secret in a text, of the document or another."""
+        known = self._spans.get(text)
+        return spans(text) if known is None else known
 
     def _fingerprint(self, original: str) -> str:
         if len(original) < FINGERPRINTED:
@@ -207,7 +236,7 @@ class _Cover:
     def scrubbed(self, title: str) -> str:
         """Return the title without what was covered elsewhere: its template may have named it, and clipped it."""
         for original in sorted(set(self._originals), key=len, reverse=True):
-            title = _without(title, original)
+            title = without(title, original)
         return self.text(title, ())
 
 
@@ -220,12 +249,8 @@ def _picked(document: dict[str, Any], path: str) -> str:
     return ", ".join(value if isinstance(value, str) else _plain(value) for value in values) or "(none)"
 
 
-def _harmless(value: Any) -> bool:
-    """Can it be no secret, by its shape, that stands by itself?"""
-    kind = type(value)
-    if kind is str:
-        return len(value) < SHORTEST
-    return value is None or kind is float or kind is bool or (kind is int and value <= CARD_NUMBERS)
+def _never(_value: Any) -> bool:
+    return False
 
 
 def _secret(name: Any) -> str:
@@ -234,6 +259,8 @@ def _secret(name: Any) -> str:
 
 def _plain(value: Any) -> str:
     """JSON with sorted names; a mark where there is none."""
+    if type(value) is int:
+        return str(value)
     try:
         return _JSON(value)
     except (RecursionError, TypeError, ValueError):
@@ -252,20 +279,3 @@ def _leaves(value: Any) -> list[str]:
         elif item is not None and not isinstance(item, bool):
             leaves.append(item if isinstance(item, str) else _plain(item))
     return leaves
-
-
-def _without(title: str, original: str) -> str:
-    """Cut every place that begins like a covered value, for as long as it goes on like it."""
-    head = original[:8]
-    start = title.find(head) if len(head) >= 3 else -1
-    while start >= 0:
-        end = start + _alike(title[start:], original)
-        title = f"{title[:start]}[redacted]{title[end:]}"
-        start = title.find(head, start + len("[redacted]"))
-    return title
-
-
-def _alike(left: str, right: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(left, right, strict=False))
-    return next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))

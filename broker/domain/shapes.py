@@ -8,14 +8,22 @@ Every quantifier is bounded or runs over characters that the next one excludes, 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import chain
 from typing import NamedTuple
 
-# No text below so many characters looks like a secret, and no whole number up to this one.
+# No text below so many characters looks like a secret, and no whole number outside these limits.
 SHORTEST = 6
-CARD_NUMBERS = 10**12
+_CARDS = (10**12, 10**19)
+
+
+def harmless(value: object) -> bool:
+    """Can a value that stands by itself be no secret by its shape, however many there are? Said without looking into it."""
+    kind = type(value)
+    if kind is str:
+        return len(value) < SHORTEST  # type: ignore[arg-type]  # its kind says so
+    return value is None or kind is float or kind is bool or (kind is int and not _CARDS[0] < value < _CARDS[1])  # type: ignore[operator]
 
 
 class Span(NamedTuple):
@@ -74,6 +82,8 @@ _SHAPES = (
         r"""["']?\s{0,4}[=:]\s{0,4}["']?)(?P<s>[A-Za-z0-9+/=_.~!@#%^*-]{6,})""",
     ),
 )
+# No shape has it in what it covers, nor in what it needs around: none reaches from one text into the next.
+_APART = "?"
 # All hints in one pass, which short texts are done with sooner; none is the beginning of another, so none hides one.
 _HINTS = re.compile(f"(?=({'|'.join({re.escape(hint) for shape in _SHAPES for hint in shape.hints})}))")
 _HINTED = {
@@ -99,6 +109,34 @@ def spans(text: str) -> tuple[Span, ...]:
         elif span.end > apart[-1].end:
             apart[-1] = apart[-1]._replace(end=span.end)
     return tuple(apart)
+
+
+def spans_inside(document: object) -> dict[str, tuple[Span, ...]]:
+    """Return the `spans` of each text, name and number in a document, empty ones too: what is not there is harmless."""
+    texts: dict[str, tuple[Span, ...]] = {}
+    stack = [document]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            stack += (one for one in (*item, *item.values()) if not harmless(one))
+        elif isinstance(item, (list, tuple)):
+            stack += (one for one in item if not harmless(one))
+        elif isinstance(item, (str, int)):
+            texts[str(item)] = ()
+    return texts | spans_of(texts)
+
+
+def spans_of(texts: Collection[str]) -> dict[str, tuple[Span, ...]]:
+    """Return the `spans` of each text that has any. One scan over all of them: thousands of short texts cost as one long one."""
+    found, start, held = iter(spans(_APART.join(texts))), 0, dict[str, list[Span]]()
+    span = next(found, None)
+    for text in texts if span is not None else ():
+        end = start + len(text)
+        while span is not None and span.end <= end:
+            held.setdefault(text, []).append(Span(span.start - start, span.end - start, span.what))
+            span = next(found, None)
+        start = end + len(_APART)
+    return {text: tuple(inside) for text, inside in held.items()}
 
 
 def _found(text: str) -> Iterator[Span]:

@@ -60,3 +60,20 @@ def sentence(words: str) -> str:
 def clipped(text: str, limit: int) -> str:
     """Return `text`, or its first `limit - 1` characters and an ellipsis."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def without(title: str, original: str) -> str:
+    """Return a title with every place cut that begins like a covered value, for as long as it goes on like it."""
+    head = original[:8]
+    start = title.find(head) if len(head) >= 3 else -1
+    while start >= 0:
+        end = start + _alike(title[start:], original)
+        title = f"{title[:start]}[redacted]{title[end:]}"
+        start = title.find(head, start + len("[redacted]"))
+    return title
+
+
+def _alike(left: str, right: str) -> int:
+    """How many characters both begin with."""
+    pairs = enumerate(zip(left, right, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))

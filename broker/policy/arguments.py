@@ -12,8 +12,8 @@ DEPTH = 32
 SIZE = 256 << 10
 # The least that a value or a name counts, however short: laying one out costs more than its letters.
 LEAST = 8
-# Values and names in what a call brings beside its arguments: as many as arguments could hold.
-MOST = SIZE // LEAST
+# Values and names in what a call brings beside its arguments: MCP has few there, and their texts may be long.
+MOST_BESIDE = 4_096
 _MOST = 2**53 - 1
 _TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"
 
@@ -45,7 +45,7 @@ def unfit(arguments: Any) -> str:
 
 
 def overfull(params: Mapping[str, Any]) -> str:
-    """Return why what a call brings beside name and arguments is too much to lay out, empty when it is not: texts may be long.
+    """Return why what a call brings beside name and arguments is too much to lay out, empty when it is not.
 
     `params` are all members of MCP's `params` but `_meta`.
     """
@@ -53,8 +53,8 @@ def overfull(params: Mapping[str, Any]) -> str:
     count = 0
     while level:
         count += len(level)
-        if count > MOST:
-            return f"there are more than {MOST:,} values beside the arguments"
+        if count > MOST_BESIDE:
+            return f"there are more than {MOST_BESIDE:,} values beside the arguments"
         level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
     return ""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -160,11 +161,12 @@ def steps(work: Callable[[], object]) -> int:
 @pytest.mark.parametrize(
     ("arguments", "most"),
     [
-        ({"numbers": [1] * 2_000}, 3),
-        ({"empty": [""] * 2_000}, 3),
+        ({"numbers": [1] * 2_000}, 6),
+        ({"empty": [""] * 2_000}, 6),
+        ({"texts": [f"number {number}" for number in range(2_000)]}, 18),
         ({"password": [1] * 2_000}, 40),
-        ({"text": f"{STRIPE} " * 2_000}, 40),
-        ({"texts": [f"{STRIPE}{number}" for number in range(2_000)]}, 60),
+        ({"text": f"{STRIPE} " * 2_000}, 20),
+        ({"secrets": [f"{STRIPE}{number}" for number in range(2_000)]}, 80),
         ({f"{number:x}": "" for number in range(2_000)}, 25),
     ],
 )
@@ -210,6 +212,17 @@ def test_a_title_that_clipped_a_secret_shows_no_part_of_it() -> None:
     call = ToolCall("s", "t", {"arguments": {"note": secret}}, Caller())
     plan = ApprovalPlan(f"Note {secret[:79]}…", PLAN.asks, PLAN.timeout, redact=("$.args.note",))
     assert shown_call(call, plan, KEY).title == "Note [redacted]…"
+
+
+@pytest.mark.parametrize("arguments", [{"a": f"{STRIPE} " * 1_001}, {"a": [f"{STRIPE} "] * 1_001 + [f"x {STRIPE}, {STRIPE}"]}])
+def test_texts_with_more_secrets_than_anybody_looks_through_are_covered_whole(arguments: dict[str, Any]) -> None:
+    call = ToolCall("s", "t", {"arguments": arguments}, Caller())
+    view = shown_call(call, msgspec.structs.replace(PLAN, title=f"Keep {STRIPE[:12]}", redact=()), KEY)
+    assert (view.title, view.whole, STRIPE[:12] in repr(view)) == ("Keep [redacted]", False, False)
+    last = view.masked[-1]
+    text = arguments["a"] if isinstance(arguments["a"], str) else arguments["a"][-1]
+    assert (last.by, last.text.partition(",")[0]) == (Cause.SHAPE, f"[redacted {len(text)} characters")
+    assert shown(arguments, [], KEY, uncovered=[last.path]).arguments != view.arguments
 
 
 DOCUMENTS = st.recursive(

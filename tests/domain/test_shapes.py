@@ -3,8 +3,10 @@
 from time import thread_time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from broker.domain.shapes import _SHAPES, Span, names_a_secret, spans
+from broker.domain.shapes import _SHAPES, Span, harmless, names_a_secret, spans, spans_inside, spans_of
 
 SECRETS = {
     "JSON Web Token": "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r",
@@ -116,3 +118,51 @@ def test_short_and_long_texts_are_looked_through_alike(secret: str) -> None:
 def test_no_hint_begins_another_which_the_one_pass_over_short_texts_would_miss() -> None:
     hints = {hint for shape in _SHAPES for hint in shape.hints}
     assert [(one, other) for one in hints for other in hints if one != other and other.startswith(one)] == []
+
+
+FRAGMENTS = [
+    *SECRETS.values(),
+    *(text for text, _, _ in PARTS),
+    *PLAIN[:-1],
+    "password",
+    "=",
+    ": ",
+    "://a:",
+    "b@",
+    "\n",
+    "bearer ",
+    "4111",
+]
+TEXTS = st.lists(st.sampled_from(FRAGMENTS) | st.text(max_size=3), max_size=4).map("".join)
+
+
+@given(st.lists(TEXTS, max_size=8, unique=True))
+def test_many_texts_in_one_scan_show_what_each_shows_alone(texts: list[str]) -> None:
+    assert spans_of(texts) == {text: spans(text) for text in texts if spans(text)}
+
+
+def test_no_shape_reaches_from_one_text_into_the_next() -> None:
+    ends = (
+        "password",
+        "pwd =",
+        "postgres://app:",
+        "Bearer ",
+        "-----BEGIN PRIVATE KEY-----",
+        "eyJhbGciOi.eyJzdWIiOi",
+        "4111 1111",
+    )
+    begins = ("=hunter22", "hunter22", "s3cr3t@db", "a" * 24, "A" * 40, ".dBjftJeZ4CVP", " 1111 1111")
+    assert [pair for pair in zip(ends, begins, strict=True) if spans_of(pair)] == []
+    assert [pair for pair in zip(ends, begins, strict=True) if not spans("".join(pair))] == []
+
+
+def test_a_document_is_scanned_with_its_names_and_its_long_numbers() -> None:
+    card, key = SECRETS["card number"].replace(" ", ""), SECRETS["API key"]
+    found = spans_inside({key: [int(card), {"a": "short"}, 1, None, "harmless text", 10**300]})
+    assert found == {key: spans(key), card: spans(card), "harmless text": ()}
+
+
+@pytest.mark.parametrize("value", [None, True, 1.5, 1, 10**12, 10**19, -(10**15), "", "abcde"])
+def test_what_is_harmless_shows_no_secret_however_it_is_written(value: object) -> None:
+    assert harmless(value)
+    assert spans(str(value)) == ()
