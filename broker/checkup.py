@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
-from enum import StrEnum
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from broker.audit.chain import Seal
 from broker.channels.slack.troubles import Troubles
-from broker.domain.people import People
+from broker.diagnosis import Finding, Level
 from broker.errors import BrokerError, PolicyInvalid
+from broker.gates import gate_findings
 from broker.policy.model import Policy
 from broker.reload import PolicyFolder
-from broker.settings import Settings
+from broker.routes import route_findings
+from broker.settings import Settings, unknown_variables
 from broker.store.open import Store
 from broker.upstream.references import is_command, resolved
 
@@ -25,36 +28,15 @@ SKEW = 5.0
 UNSEALED = 5_000
 
 
-class Level(StrEnum):
-    FINE = "fine"
-    WARNING = "warning"
-    WRONG = "wrong"
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """`about` names the part, `told` what was found, `mend` what to do about it."""
-
-    level: Level
-    about: str
-    told: str
-    mend: str = ""
-
-
-def policy_findings(policies: PolicyFolder) -> list[Finding]:
-    """Is the folder in force, can everyone who is asked be reached?"""
+def policy_findings(policies: PolicyFolder, settings: Settings) -> list[Finding]:
+    """Is the folder in force, can everyone who is asked be reached, are the servers' secrets there?"""
     found = [Finding(Level.WRONG, "policy", str(problem)) for problem in policies.problems]
     try:
         policy = policies.current
     except PolicyInvalid:
         return found
     found.append(Finding(Level.FINE, "policy", f"{len(policy.servers)} servers in force, digest {policy.digest[:19]}"))
-    return found + _people_findings(policy.people) + _secret_findings(policy)
-
-
-def _people_findings(people: People) -> list[Finding]:
-    """Unmanned gates: a rule that asks a group in which nobody can be reached lets everything expire."""
-    empty = [name for name, group in people.groups.items() if not (group.members or group.idp or group.slack)]
-    return [Finding(Level.WRONG, "people", f"nobody is in group {name}", "add members in people.yaml") for name in empty]
+    return found + gate_findings(policy, settings) + _secret_findings(policy)
 
 
 def _secret_findings(policy: Policy) -> list[Finding]:
@@ -70,7 +52,7 @@ def _secret_findings(policy: Policy) -> list[Finding]:
 
 async def store_findings(store: Store) -> list[Finding]:
     """Does the store answer, keep what it said, and agree about the time?"""
-    found = [Finding(Level.FINE, "store", f"answers at {store.url.partition('@')[2] or store.url}")]
+    found = [Finding(Level.FINE, "store", f"answers at {_without_password(store.url)}")]
     skew = abs((store.clock() - datetime.now(UTC)).total_seconds())
     if skew > SKEW:
         found.append(Finding(Level.WARNING, "clock", f"this machine and the store differ by {skew:.0f} s", "run a time service"))
@@ -87,12 +69,21 @@ async def store_findings(store: Store) -> list[Finding]:
     return found
 
 
+def _without_password(url: str) -> str:
+    """A password may hold any character, and may stand behind a question mark too."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
 async def seal_findings(store: Store) -> list[Finding]:
     """Is the audit sealed up to now?"""
     head, last = await store.seals.head(), await store.audit.last()
     sealed = msgspec.json.decode(head, type=Seal).last if head else 0
     if last - sealed > UNSEALED:
         return [Finding(Level.WARNING, "audit", f"{last - sealed} events wait for their seal", "is a broker running?")]
+    if sealed > last:
+        told = f"{sealed} events were sealed, and the store holds no more than {last}: it was put back, or cut"
+        return [Finding(Level.WRONG, "audit", told, "broker audit verify")]
     return [Finding(Level.FINE, "audit", f"{sealed} of {last} events are sealed")]
 
 
@@ -112,15 +103,38 @@ async def settings_findings(settings: Settings) -> list[Finding]:
     if settings.host not in ("127.0.0.1", "localhost", "::1") and not settings.public_url.startswith("https://"):
         mend = "put a TLS proxy in front and set BROKER_PUBLIC_URL"
         found.append(Finding(Level.WARNING, "transport", f"listens on {settings.host} without https", mend))
-    return found
+    return found + _key_findings(settings) + _caller_findings(settings) + _variable_findings(os.environ)
+
+
+def _key_findings(settings: Settings) -> list[Finding]:
+    """Files with private keys that others on this machine may read."""
+    data_key = settings.encryption_key_file or settings.data / "keys" / "data-key"
+    files = (path.expanduser() for path in (settings.key_file, data_key))
+    exposed = (path for path in files if path.is_file() and path.stat().st_mode & 0o077)
+    return [Finding(Level.WARNING, "keys", f"{path} is open to other users", f"chmod 600 {path}") for path in exposed]
+
+
+def _caller_findings(settings: Settings) -> list[Finding]:
+    """Issuers whose names for people may be others than those that people sign in with."""
+    vague = (one for one in settings.oauth_issuers if one.user_claim == "sub" and not (one.workloads or one.trust_domain))
+    told = "names users by `sub`: where that is not what people sign in with, a requester may approve their own call"
+    return [Finding(Level.WARNING, f"issuer {one.issuer}", told, "set user_claim, e.g. to email") for one in vague]
+
+
+def _variable_findings(environment: Iterable[str]) -> list[Finding]:
+    mend = "mend the name: README.md lists the settings"
+    return [Finding(Level.WARNING, "settings", f"{name} is no setting", mend) for name in unknown_variables(environment)]
 
 
 async def examined(
     settings: Settings, policies: PolicyFolder, opening: Callable[[], Awaitable[Store]]
 ) -> AsyncIterator[Finding]:  # fmt: skip
     """Yield every finding; a store that can't be opened is one."""
-    for finding in (*policy_findings(policies), *await settings_findings(settings), *await zone_findings()):
+    for finding in (*policy_findings(policies, settings), *await settings_findings(settings), *await zone_findings()):
         yield finding
+    with suppress(PolicyInvalid):
+        for finding in await route_findings(policies.current, settings):
+            yield finding
     try:
         store = await opening()
         for finding in (*await store_findings(store), *await seal_findings(store)):

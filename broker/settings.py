@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
+from importlib.resources.abc import Traversable
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -27,15 +30,27 @@ def _duration(value: object) -> object:
 
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+# For what would undo itself at once.
+Lasting = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 
 
 def _network(value: str) -> str:
     """A network in CIDR notation; a single address is one of its own."""
-    return str(ip_network(value))
+    network = ip_network(value)
+    if network.prefixlen == 0:
+        raise ValueError("this is everybody: name the proxy's own network")
+    return str(network)
+
+
+def _reachable(value: str) -> str:
+    """A network in CIDR notation, or the word for all private ones."""
+    return value if value == "private" else str(ip_network(value))
 
 
 Network = Annotated[str, AfterValidator(_network)]
+Reachable = Annotated[str, AfterValidator(_reachable)]
+Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lambda value: str(value).lower())]
 
 
 class TokenIssuer(BaseModel):
@@ -93,7 +108,7 @@ class Settings(BaseSettings):
         False, description="let programs on this machine call without a token; only on the loopback, without a public_url"
     )
     sign_in: tuple[SignInProvider, ...] = Field((), description="identity providers (OpenID Connect) that sign people in")
-    private_networks: tuple[str, ...] = Field(
+    private_networks: tuple[Reachable, ...] = Field(
         (), description="networks beside the public ones where identity providers may lie, e.g. 10.0.0.0/8 or private"
     )
     observers: tuple[str, ...] = Field((), description="groups whose members see every request")
@@ -104,17 +119,17 @@ class Settings(BaseSettings):
     )
     receipts_name_people: bool = Field(False, description="receipts name who approved, beside the groups")
     hold: Duration = Field(timedelta(seconds=45), description="how long calls of clients that are not known are held")
-    release_window: Duration = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
-    lease: Duration = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
+    release_window: Lasting = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
+    lease: Lasting = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
     keep_answers: Duration = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
     keep_requests: Duration = Field(timedelta(days=30), description="how long ended requests are kept")
     keep_events: Duration = Field(
         timedelta(days=90), description="how long sealed audit events are kept in the store; the segment files keep them all"
     )
-    upstream_timeout: Duration = Field(timedelta(minutes=5), description="how long an upstream may be silent")
-    connect_timeout: Duration = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
-    body_limit: int = Field(1 << 20, description="largest request body, bytes")
-    header_limit: int = Field(32 << 10, description="largest request head, bytes")
+    upstream_timeout: Lasting = Field(timedelta(minutes=5), description="how long an upstream may be silent")
+    connect_timeout: Lasting = Field(timedelta(seconds=5), description="how long connecting to an upstream may take")
+    body_limit: int = Field(1 << 20, gt=0, description="largest request body, bytes")
+    header_limit: int = Field(32 << 10, gt=0, description="largest request head, bytes")
     record: Literal["all", "asked", "none"] = Field(
         "asked", description="calls kept for policy replays: all, only asked ones, or none"
     )
@@ -142,7 +157,9 @@ class Settings(BaseSettings):
     review_webhook_secret: SecretStr | None = Field(
         None, description="signs what the webhook sends, and a tracker's answers to /api/hooks/reviews; at least 24 characters"
     )
-    enrol_networks: tuple[str, ...] = Field((), description="private networks where enrolled servers may be, e.g. 10.0.0.0/8")
+    enrol_networks: tuple[Reachable, ...] = Field(
+        (), description="private networks where enrolled servers may be, e.g. 10.0.0.0/8"
+    )
     experiments_last: Duration = Field(timedelta(days=14), description="how long an enrolled experiment gets calls")
     registry_read: Literal["anonymous", "signed_in", "filtered"] = Field(
         "signed_in", description="who reads the registry's API: anybody, or a credential; filtered tells only what it may use"
@@ -152,9 +169,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-zA-Z0-9.-]{0,100}$",
         description="first part of official names of servers.yaml's servers: com.example",
     )
-    probe_every: Duration = Field(timedelta(minutes=1), description="how often each server is asked what it offers")
+    probe_every: Lasting = Field(timedelta(minutes=1), description="how often each server is asked what it offers")
     environment: str = Field("", description="the `env` that policies see, e.g. prod")
-    log_level: str = Field("info", description="debug, info, warning or error")
+    log_level: Level = Field("info", description="debug, info, warning or error")
 
     @model_validator(mode="after")
     def _loopback_only(self) -> Settings:
@@ -166,6 +183,12 @@ class Settings(BaseSettings):
     def _proxies_for_people(self) -> Settings:
         if self.sign_in_header and not self.trusted_proxies:
             raise ValueError("sign_in_header counts from trusted_proxies alone, and none is named")
+        return self
+
+    @model_validator(mode="after")
+    def _one_place_for_keys(self) -> Settings:
+        if self.encryption_keys is not None and self.encryption_key_file is not None:
+            raise ValueError("encryption_keys and encryption_key_file are both set: one of them would be passed over")
         return self
 
     @property
@@ -187,7 +210,23 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments first, then the environment, then `broker.yaml`."""
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, _File(settings_cls)
+
+
+class _File(YamlConfigSettingsSource):
+    """`broker.yaml`. What it holds is never shown: it may be a secret."""
+
+    def _read_file(self, file_path: Path | Traversable) -> dict[str, Any]:
+        try:
+            found = super()._read_file(file_path)
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else 1
+            raise ConfigInvalid(f"{file_path}:{line}: this is no YAML") from None
+        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            raise ConfigInvalid(f"{file_path} can't be read: {type(error).__name__}") from None
+        if not isinstance(found, dict):
+            raise ConfigInvalid(f"{file_path}:1: settings are written as `name: value`")
+        return found
 
 
 def load_settings(**named: Any) -> Settings:
@@ -197,5 +236,15 @@ def load_settings(**named: Any) -> Settings:
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors())
         raise ConfigInvalid(f"settings can't be used: {wrong}") from None
-    except SettingsError as error:
-        raise ConfigInvalid(f"settings can't be read: {type(error).__name__}") from None
+    except SettingsError as error:  # it names the setting, and no value
+        raise ConfigInvalid(f'settings can\'t be read: {error}; write JSON there, e.g. ["one", "two"]') from None
+
+
+def unknown_variables(environment: Iterable[str]) -> list[str]:
+    """Return the names of an environment that look like settings and are none: who wrote them believes that they count."""
+    known = {f"BROKER_{name.upper()}" for name in Settings.model_fields} | _CLIENTS
+    return sorted(name for name in environment if name.upper().startswith("BROKER_") and name.upper() not in known)
+
+
+# Read by commands that speak to a broker.
+_CLIENTS = {"BROKER_URL", "BROKER_TOKEN"}

@@ -3,14 +3,18 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 from pydantic import SecretStr
 
-from broker.checkup import Finding, Level, examined, store_findings
+from broker.audit.chain import GENESIS, Seal
+from broker.checkup import examined, seal_findings, settings_findings, store_findings
 from broker.cli.main import main
+from broker.diagnosis import Finding, Level
 from broker.reload import PolicyFolder
-from broker.settings import Settings
+from broker.settings import Settings, TokenIssuer
 from broker.store.open import Store
+from tests.conftest import empty
 
 SERVERS = (
     "servers: {payments: {url: 'http://127.0.0.1:9/mcp', headers: {Authorization: 'env:NOT_SET_ANYWHERE'}, tools: {a: {}}}}\n"
@@ -52,11 +56,44 @@ async def test_an_unreadable_policy_is_wrong_at_its_line(store: Store, tmp_path:
 async def test_an_outside_store_without_a_key_and_a_door_without_tls_are_noted(store: Store, tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, redis_url=SecretStr(store.url), host="0.0.0.0")
     found = await findings(folder(tmp_path), settings, store)
-    assert {finding.about for finding in found if finding.level is Level.WARNING} == {"data at rest", "transport"}
+    assert {finding.about for finding in found if finding.level is Level.WARNING} == {
+        "data at rest",
+        "transport",
+        "server payments",
+    }
 
 
 async def test_the_embedded_store_keeps_its_promises(store: Store) -> None:
     assert [finding.level for finding in await store_findings(store)] == [Level.FINE]
+
+
+async def test_keys_that_others_may_read_are_named(tmp_path: Path) -> None:
+    file = tmp_path / "keys.pem"
+    file.touch(mode=0o600)
+    assert await settings_findings(Settings(data=tmp_path, signing_key_file=file)) == []
+    file.chmod(0o640)
+    told = Finding(Level.WARNING, "keys", f"{file} is open to other users", f"chmod 600 {file}")
+    assert await settings_findings(Settings(data=tmp_path, signing_key_file=file)) == [told]
+
+
+async def test_a_variable_that_is_no_setting_and_names_that_are_not_those_of_people_are_noted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BROKER_ENCRYPTION_KEY", "a secret")
+    monkeypatch.setenv("BROKER_TOKEN", "for the commands")
+    issuers = (TokenIssuer(issuer="https://a.example"), TokenIssuer(issuer="https://b.example", user_claim="email"))
+    found = await settings_findings(Settings(data=tmp_path, oauth_issuers=issuers))
+    assert [(one.level, one.about) for one in found] == [(Level.WARNING, "issuer https://a.example"), (Level.WARNING, "settings")]
+    assert found[1].told == "BROKER_ENCRYPTION_KEY is no setting"
+
+
+async def test_a_store_that_holds_less_than_was_sealed_is_wrong(store: Store) -> None:
+    assert [one.level for one in await seal_findings(store)] == [Level.FINE]
+    seal = Seal(0, 1, 1_000_000, GENESIS, GENESIS, store.clock(), "key")
+    before, forged = await store.seals.head(), msgspec.json.encode(seal)
+    await store.seals.advance(before, forged)
+    assert [(one.level, one.mend) for one in await seal_findings(store)] == [(Level.WRONG, "broker audit verify")]
+    await empty(store.url)
 
 
 def test_the_command_says_fine_with_0_and_wrong_with_1(

@@ -18,7 +18,8 @@ async def run() -> int:
     """Print every finding. Returns 1 when one of them is wrong."""
     from broker.app import store_of  # noqa: PLC0415 - heavy imports wait until they are needed
     from broker.assets import shipped  # noqa: PLC0415
-    from broker.checkup import Level, examined  # noqa: PLC0415
+    from broker.checkup import examined  # noqa: PLC0415
+    from broker.diagnosis import Level  # noqa: PLC0415
     from broker.reload import PolicyFolder  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
 

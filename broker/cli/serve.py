@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import os
 import sys
 from pathlib import Path
 
@@ -21,13 +22,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM. Raises `ConfigInvalid`, `StoreUnavailable`."""
     gc.disable()  # nothing of a start is garbage; `serve` turns it on
-    from broker.logs import configure  # noqa: PLC0415 - heavy imports wait until they are needed
+    import structlog  # noqa: PLC0415 - heavy imports wait until they are needed
+
+    from broker.logs import configure  # noqa: PLC0415
     from broker.running import serve  # noqa: PLC0415
-    from broker.settings import load_settings  # noqa: PLC0415
+    from broker.settings import load_settings, unknown_variables  # noqa: PLC0415
 
     named = {name: getattr(args, name) for name in ("host", "port", "policies", "data") if getattr(args, name) is not None}
     settings = load_settings(**named)
     configure(settings.log_level)
+    if unknown := unknown_variables(os.environ):
+        structlog.get_logger().warning("settings.unknown", variables=unknown, mend="broker doctor")
 
     def ready(url: str) -> None:
         print(f"approval broker is ready at {url}", file=sys.stderr, flush=True)
