@@ -11,6 +11,7 @@ import hmac
 import json
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason
 from broker.domain.locations import FAILURES, Location, compiled, found, step
 from broker.domain.shapes import SHORTEST, Span, harmless, names_a_secret, spans, spans_inside
-from broker.domain.text import without
+from broker.domain.text import indented, without
 from broker.errors import ConfigInvalid
 
 # The gateway refuses more than 32 levels; deeper data comes from somewhere else and is covered.
@@ -58,7 +59,7 @@ class Field(msgspec.Struct, frozen=True):
     value: str
 
 
-class Shown(msgspec.Struct, frozen=True):
+class Shown(msgspec.Struct, frozen=True, dict=True):
     """A call as people may see it. `rest` holds the members of `params` beside name and arguments."""
 
     arguments: Any
@@ -67,6 +68,11 @@ class Shown(msgspec.Struct, frozen=True):
     title: str = ""
     fields: tuple[Field, ...] = ()
     reasons: tuple[Reason, ...] = ()
+
+    @cached_property
+    def written(self) -> str:
+        """All of the call in JSON: the arguments, and other members of `params` where there are any."""
+        return indented({"arguments": self.arguments, **self.rest} if self.rest else self.arguments)
 
     @property
     def secrets(self) -> tuple[Masked, ...]:

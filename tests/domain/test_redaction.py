@@ -1,8 +1,6 @@
 """What is covered, by what, and that nothing gets around it."""
 
 import json
-import sys
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +14,7 @@ from broker.domain.decisions import ApprovalPlan, Requirement, RuleApproval
 from broker.domain.locations import check_path
 from broker.domain.redaction import Cause, Field, Masked, Shown, covered, shown, shown_call
 from broker.errors import ConfigInvalid
+from tests.fakes.steps import steps
 
 KEY = b"k" * 32
 STRIPE = "sk_" + "live_" + "4eC39HqLyjWDarjtT1zdp7dc"
@@ -140,22 +139,6 @@ def test_a_document_too_deep_for_people_is_covered_below() -> None:
 def test_hostile_text_of_a_megabyte_is_scanned() -> None:
     text = "<!channel> ```\n" * 60_000 + STRIPE
     assert STRIPE not in shown({"a": text}, [], KEY).arguments["a"]
-
-
-def steps(work: Callable[[], object]) -> int:
-    """Count the calls of functions that some work makes, those in C included."""
-    count = 0
-
-    def seen(_frame: object, event: str, _arg: object) -> None:
-        nonlocal count
-        count += event in ("call", "c_call")
-
-    sys.setprofile(seen)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize(

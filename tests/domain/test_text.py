@@ -1,12 +1,14 @@
 """Text that an agent wrote: nothing in it stays invisible, and nothing else changes."""
 
+import json
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.domain.text import clipped, segments, visible
+from broker.domain.text import clipped, indented, segments, visible
 
 CASES = [
     ("plain text", "plain text"),
@@ -49,3 +51,16 @@ def test_no_text_keeps_anything_unseen(text: str) -> None:
 @pytest.mark.parametrize(("text", "limit", "short"), [("abc", 3, "abc"), ("abcd", 3, "ab…"), ("", 1, ""), ("ab", 1, "…")])
 def test_long_text_is_clipped_and_says_so(text: str, limit: int, short: str) -> None:
     assert clipped(text, limit) == short
+
+
+TEXTS = st.text(max_size=4) | st.sampled_from(["\ud800", '"', "\\", "[", "{,", "\u2028"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=15,
+)
+
+
+@given(VALUES)
+def test_a_value_is_written_line_by_line_as_pythons_own_json_writes_it(value: Any) -> None:
+    assert indented(value) == json.dumps(value, ensure_ascii=False, indent=2)

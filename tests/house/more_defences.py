@@ -74,8 +74,8 @@ MORE = (
     Defence(
         "test_a_button_of_an_older_revision_is_refused_once_more_is_asked",
         "broker/channels/slack/card.py",
-        "arguments_text(shown), asks, request.policy, said]",
-        "arguments_text(shown), said]",
+        "shown.written, asks, request.policy, said]",
+        "shown.written, said]",
     ),
     Defence("test_a_form_for_other_arguments_is_not_counted", REQUESTS, "if review.digest != self.digest:", "if False:"),
     Defence(

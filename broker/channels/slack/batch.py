@@ -13,7 +13,7 @@ from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.card import may_approve_here, view_of
 from broker.channels.slack.face import Face, Pressed
-from broker.channels.slack.facts import act, arguments_text
+from broker.channels.slack.facts import act
 from broker.channels.slack.modals import BLOCKS, BYTES, METADATA, TITLE, WORDS, modal
 from broker.channels.slack.status import needed_words
 from broker.domain.batches import AT_MOST, batches, proposal
@@ -157,7 +157,7 @@ def _item(request: ApprovalRequest, face: Face, person: str) -> Iterator[Block]:
             blocks.text("The agent says, unverified: ", italic=True), blocks.line(covered(request.origin.stated, face.key), 400)
         )
     ]
-    whole = blocks.preformatted(blocks.seen(arguments_text(shown), blocks.RUN, keep="\n\t"))
+    whole = blocks.preformatted(blocks.seen(shown.written, blocks.RUN, keep="\n\t"))
     mark = blocks.section(blocks.line(f"digest {request.digest.removeprefix('sha256:')[:12]}", 40, italic=True))
     yield blocks.rich(name, *fields, *(stated if request.origin.stated else []), whole, mark)
     yield _choice(request, f"{request.id} {request.digest} {view_of(request, shown)} {request.version}", shown.title)

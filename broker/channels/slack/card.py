@@ -10,7 +10,7 @@ import msgspec
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
-from broker.channels.slack.facts import act, arguments_text, facts, fits
+from broker.channels.slack.facts import act, facts, fits
 from broker.channels.slack.status import STATES, standing
 from broker.channels.slack.thread import result_words
 from broker.domain.redaction import Shown, shown_call
@@ -75,7 +75,7 @@ def view_of(request: ApprovalRequest, shown: Shown) -> str:
     asks = [[ask.rule, [[need.group, need.count] for need in ask.all_of]] for ask in request.plan.asks]
     fields = [[field.label, field.value] for field in shown.fields]
     said = request.origin.stated
-    return digest_of([request.digest, shown.title, fields, arguments_text(shown), asks, request.policy, said])[:16]
+    return digest_of([request.digest, shown.title, fields, shown.written, asks, request.policy, said])[:16]
 
 
 def buttons(request: ApprovalRequest, shown: Shown, face: Face, place: str = "") -> list[Block]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face
@@ -33,19 +31,13 @@ def facts(request: ApprovalRequest, shown: Shown, face: Face) -> list[Block]:
 def fits(call: ToolCall, shown: Shown) -> bool:
     """Does a card hold title, tool, fields and all of the call without a cut?"""
     fields = len(shown.fields) <= FIELDS and all(blocks.holds(field.value, FIELD) for field in shown.fields)
-    whole = blocks.holds(arguments_text(shown), blocks.RUN, keep="\n\t")
+    whole = blocks.holds(shown.written, blocks.RUN, keep="\n\t")
     return fields and whole and blocks.holds(shown.title, blocks.HEADER) and blocks.holds(act(call), NAME)
 
 
 def act(call: ToolCall) -> str:
     """Return what is called, as every face names it."""
     return f"{call.server} → {call.tool}"
-
-
-def arguments_text(shown: Shown) -> str:
-    """Return all of the call in JSON, as it is shown: the arguments, and other members of `params` where there are any."""
-    whole = {"arguments": shown.arguments, **shown.rest} if shown.rest else shown.arguments
-    return json.dumps(whole, ensure_ascii=False, indent=2)
 
 
 def _act(request: ApprovalRequest) -> Block:
@@ -91,7 +83,7 @@ def _fields(shown: Shown) -> list[Block]:
 
 
 def _arguments(shown: Shown) -> Block:
-    return blocks.preformatted(blocks.seen(arguments_text(shown), blocks.RUN, keep="\n\t"))
+    return blocks.preformatted(blocks.seen(shown.written, blocks.RUN, keep="\n\t"))
 
 
 def _support(request: ApprovalRequest, face: Face) -> list[Block]:
@@ -105,7 +97,7 @@ def _held_back(request: ApprovalRequest, shown: Shown) -> list[Block]:
         return []
     notes = []
     if not fits(request.call, shown):
-        notes.append(f"Not all of the call fits here ({len(arguments_text(shown)):,} characters): open it to approve.")
+        notes.append(f"Not all of the call fits here ({len(shown.written):,} characters): open it to approve.")
     if not shown.whole:
         notes.append("Values that look like secrets are covered: open it to look at them and to approve.")
     if request.plan.alone:

@@ -9,7 +9,6 @@ from typing import Any
 from broker.channels.slack import blocks
 from broker.channels.slack.blocks import Block
 from broker.channels.slack.face import Face, Pressed
-from broker.channels.slack.facts import arguments_text
 from broker.channels.slack.status import STATES, standing
 from broker.domain.redaction import Shown, covered, shown_call
 from broker.domain.requests import ApprovalRequest
@@ -37,10 +36,10 @@ def details(request: ApprovalRequest, face: Face) -> Block:
     ]
     tail = [*_reasons(shown), *_story(request, face), *_page(request, face)]
     room = BLOCKS - len(head) - len(tail) - 1
-    runs = blocks.chunks(visible(arguments_text(shown)))
+    runs = blocks.chunks(visible(shown.written[:BYTES]))
     held = _held(runs, room)
     body = [blocks.rich(blocks.preformatted(run)) for run in held]
-    if len(runs) > len(held):
+    if len(runs) > len(held) or len(shown.written) > BYTES:
         body.append(blocks.rich(blocks.section(blocks.text("The rest does not fit in Slack: open its page.", bold=True))))
     return modal("Details", [*head, *body, *tail])
 

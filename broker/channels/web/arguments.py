@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any
 
 import msgspec
 
 from broker.domain.locations import Location, path_of
 from broker.domain.redaction import Masked
-from broker.domain.text import segments
+from broker.domain.text import indented, segments
 
-# From here on a text gets a block of its own, and a structure loses its colours: pages have to stay quick.
+# Characters from which on a text gets a block of its own, values beyond which a structure loses its colours: pages stay quick.
 INLINE = 96
-COLOURED = 20_000
+COLOURED = 4_000
 
 _SQL = frozenset(("select", "insert", "update", "delete", "create", "alter", "drop", "with", "truncate", "merge", "grant"))
 _SHELL_NAMES = frozenset(("command", "cmd", "shell", "script", "bash"))
@@ -70,6 +71,9 @@ class _Covers:
         for item in masked:
             self._texts.setdefault(item.path, []).append(item.text)
 
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
     def split(self, text: str, at: Location, kind: str) -> Iterator[Piece]:
         """Cut a text at what covers stand in it, in their order."""
         for cover in self._texts.get(path_of(at), ()) if self._texts else ():
@@ -101,10 +105,22 @@ def _label(name: str, text: str) -> str:
 
 
 def _structure(value: Any, at: Location, covers: _Covers) -> tuple[Piece, ...]:
-    tokens = tuple(_merged(_tokens(value, at, covers, 0)))
-    if len(tokens) <= COLOURED:
-        return tokens
+    tokens = _tokens(value, at, covers, 0)
+    if not _many(value):
+        return tuple(_merged(tokens))
+    if not covers:
+        return pieces(indented(value))
     return tuple(_merged(piece if piece.kind in ("hidden", "cover") else Piece("text", piece.text) for piece in tokens))
+
+
+def _many(value: Any) -> bool:
+    """Are there more than `COLOURED` values? Counted level by level, and no further than that."""
+    level, count = [value], 1
+    while level and count <= COLOURED:
+        inside = (one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list)))
+        level = list(islice(chain.from_iterable(inside), COLOURED + 1))
+        count += len(level)
+    return count > COLOURED
 
 
 def _merged(tokens: Iterable[Piece]) -> Iterator[Piece]:

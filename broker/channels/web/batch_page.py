@@ -106,14 +106,16 @@ async def _page(
 async def _view(web: Web, who: SignedIn, found: ApprovalRequest, ticked: Mapping[str, str]) -> BatchView:
     rows = members(web, who, found)
     views: list[RequestView] = []
+    barred: list[str] = []
     for row in rows[:AT_MOST]:
         try:
             one = await seen(web, who, row.id)
         except UnknownRequest:
             continue
         if one.state is RequestState.PENDING:
-            views.append(plain_view(web, who, one))
-    barred = [view.standing.blocked or apart(view.request, shown_to(web, who, view.request)) for view in views]
+            shown = shown_to(web, who, one)
+            views.append(plain_view(web, who, one, shown))
+            barred.append(views[-1].standing.blocked or apart(one, shown))
     label = pieces(covered(found.origin.batch, web.parts.mask_key))
     return batch_view(views, barred, ticked, label=label, more=max(0, len(rows) - AT_MOST))
 

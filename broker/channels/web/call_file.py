@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from litestar import Response, get
 from litestar.params import FromPath
 
@@ -13,6 +11,7 @@ from broker.channels.web.visitors import AnyRequest, visitor
 from broker.domain.canonical import canonical
 from broker.domain.redaction import Shown
 from broker.domain.requests import ApprovalRequest
+from broker.domain.text import indented
 
 
 @get("/r/{request_id:str}/call", include_in_schema=False)
@@ -27,7 +26,7 @@ async def call_file(request: AnyRequest, request_id: FromPath[str]) -> Response[
 def written(found: ApprovalRequest, shown: Shown) -> bytes:
     """Return the call as JSON. Where nothing is covered its SHA-256 is the request's digest, so that anybody can check it."""
     call = {"server": found.call.server, "tool": found.call.tool, "arguments": shown.arguments, "rest": shown.rest}
-    return json.dumps(call, ensure_ascii=False, indent=2).encode() if shown.masked else canonical(call)
+    return indented(call).encode() if shown.masked else canonical(call)
 
 
 ROUTES = (call_file,)

@@ -72,12 +72,12 @@ async def view_of(web: Web, who: SignedIn, request: ApprovalRequest) -> RequestV
             signals(request, earlier, web.now(), read),
             _compared(web, request, shown, Past(tuple(visible)).last_approved),
         )
-    return plain_view(web, who, request, known)
+    return plain_view(web, who, request, shown, known)
 
 
-def plain_view(web: Web, who: SignedIn, request: ApprovalRequest, known: Background = NOTHING) -> RequestView:
-    """Return a request as this person sees it, with what is `known` around it."""
-    now, key, shown = web.now(), web.parts.mask_key, shown_to(web, who, request)
+def plain_view(web: Web, who: SignedIn, request: ApprovalRequest, shown: Shown, known: Background = NOTHING) -> RequestView:
+    """Return a request as this person sees it: its call as `shown_to` them, with what is `known` around it."""
+    now, key = web.now(), web.parts.mask_key
     stands = standing(request, who.person, web.groups(who), now)
     asked = {name: covered(said, key) for name, said in request.origin.asked.items()}
     said = Said(covered(request.origin.stated, key), asked)

@@ -9,12 +9,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from broker.channels.web.arguments import Argument, Laid, Piece, lay_out, pieces
-from broker.domain.text import clipped, unseen_in
+from broker.domain.text import clipped, indented, unseen_in
 
-# Characters of JSON that a page shows whole; beyond, as much is shared out among the members.
+# Characters of JSON, line by line, that a page shows whole; beyond, as much is shared out among the members.
 WHOLE = 100_000
 # Unseen characters up to which each is an element of its own, shared out likewise: browsers stand still over many elements.
 UNSEEN = 2_000
@@ -25,7 +23,7 @@ NAME = 200
 
 def too_large(values: Any) -> bool:
     """Has a page to leave something out?"""
-    text = json.dumps(values, ensure_ascii=False)
+    text = indented(values)
     return len(text) > WHOLE or unseen_in(text) > UNSEEN
 
 
@@ -46,7 +44,7 @@ def excerpt(values: Mapping[str, Any]) -> Laid:
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
-    return msgspec.json.format(json.dumps(value, ensure_ascii=False).encode(), indent=2).decode()
+    return indented(value)
 
 
 def _row(name: str, value: Any, room: int) -> Argument:

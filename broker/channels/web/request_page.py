@@ -42,18 +42,21 @@ async def review(request: AnyRequest, request_id: FromPath[str]) -> Response[str
     who, form = await posted(request)
     found = await seen(web, who, request_id)
     try:
-        await give(web, found, reviewer(who), shown_to(web, who, found), await _given(request, web, who, found, form))
+        shown = shown_to(web, who, found)
+        await give(web, found, reviewer(who), shown, await _given(request, web, who, found, shown, form))
     except BrokerError as error:
         return await again(request, web, who, found, error, form.get("reason", ""))
     return await done(request, web, who, found)
 
 
-async def _given(request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, form: dict[str, str]) -> Given:
+async def _given(
+    request: AnyRequest, web: Web, who: SignedIn, found: ApprovalRequest, shown: Shown, form: dict[str, str]
+) -> Given:  # fmt: skip
     """Read the form; where a passkey was used, check what it signed. Raises `Outdated` for a form that an older policy made."""
     if form.get("policy", found.policy) != found.policy:
         raise Outdated("the policy asks for something else since you opened this page: look again", request=found.id)
     given = Given(form.get("verdict", ""), form.get("digest", ""), form.get("reason", ""), form.get("typed", ""))
-    _was_read(shown_to(web, who, found), given.verdict, form)
+    _was_read(shown, given.verdict, form)
     if not form.get("answer"):
         return given
     decision = {"request": found.id, "digest": given.digest, "verdict": given.verdict}
@@ -103,8 +106,9 @@ async def confirm_own(request: AnyRequest, request_id: FromPath[str]) -> Respons
     found = await seen(web, who, request_id)
     given = Given(form.get("verdict", ""), form.get("digest", ""), typed=form.get("typed", ""))
     try:
-        _was_read(shown_to(web, who, found), given.verdict, form)
-        await confirm(web, found, who.person, shown_to(web, who, found), given)
+        shown = shown_to(web, who, found)
+        _was_read(shown, given.verdict, form)
+        await confirm(web, found, who.person, shown, given)
     except BrokerError as error:
         return await again(request, web, who, found, error, "")
     return await done(request, web, who, found)

@@ -17,6 +17,7 @@ from broker.domain.requests import ApprovalRequest, Origin
 from broker.domain.text import visible
 from tests.channels.slack.samples import EVIL, FACE, a_request
 from tests.channels.slack.test_card import leaves, pairs
+from tests.fakes.steps import steps
 
 BAIT = [
     "<!channel>",
@@ -111,3 +112,11 @@ def test_the_details_of_a_great_call_say_that_the_rest_is_on_its_page() -> None:
     assert len(words) < 250_000
     assert "The rest does not fit in Slack: open its page." in words
     assert "does not fit" not in json.dumps(details(a_request(arguments={"x": "y" * 100_000}), FACE))
+
+
+@pytest.mark.parametrize("arguments", [{"a": [1] * 32_000}, {"a": [{"b": ""}] * 10_000}, {"a": [[[[[[]]]]]] * 5_000}])
+def test_a_card_and_its_modal_take_no_step_more_for_each_member_of_a_call(arguments: dict[str, Any]) -> None:
+    request = a_request(arguments=arguments)
+    redacting = steps(lambda: shown_call(request.call, request.plan, FACE.key, reasons=request.reasons))
+    for made in (card, details):
+        assert steps(lambda made=made: made(request, FACE)) < redacting + 3_000  # type: ignore[misc]  # mypy infers no lambda's default

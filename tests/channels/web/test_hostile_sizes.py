@@ -14,7 +14,9 @@ import pytest
 from playwright.async_api import expect
 
 from broker.assets import shipped
+from broker.channels.web.arguments import COLOURED, Laid
 from broker.channels.web.excerpts import HEAD, TAIL, WHOLE, excerpt, too_large
+from broker.channels.web.views import is_cut, laid
 from broker.domain.redaction import shown
 from broker.domain.requests import RequestState
 from broker.domain.servers import Server, ToolDefinition
@@ -26,6 +28,7 @@ from broker.store.open import Store
 from tests.channels.web.conftest import ANN, PEOPLE, Policies, Site, served
 from tests.channels.web.test_hostile import EVIL, boxed
 from tests.channels.web.test_in_a_browser import tab_of, violations
+from tests.fakes.steps import steps
 
 EVERYTHING = " ".join(EVIL[:6])
 TEN_MB = EVERYTHING * (10_000_000 // len(EVERYTHING))
@@ -44,6 +47,8 @@ CALLS: dict[str, dict[str, Any]] = {
     "unseen": {"text": "x\u202e" * 250_000},
     "numbers": {"list": [1] * 400_000},
     "names": {f"<b>{number}": number for number in range(40_000)},
+    "lists": {"list": [nested(20)] * 200},
+    "empty lists": {"list": [[[[[[[[[[[[]]]]]]]]]]]] * 2_000},
     "deep": {"deep": nested(60), "html": EVERYTHING * 2_000},
 }
 
@@ -113,6 +118,15 @@ def test_heads_and_tails_say_how_much_is_left_out(kind: str) -> None:
     assert letters < 2 * WHOLE
     assert len(laid.rows) <= HEAD + TAIL + 1
     assert any(piece.kind == "gap" for row in laid.rows for piece in (*row.name, *row.pieces))
+
+
+@pytest.mark.parametrize("many", [[1] * 4_001, [1] * 12_000, [1] * 32_000, [{"a": ""}] * 10_000, ["a", {"b": [[]]}] * 6_000])
+def test_a_page_is_made_of_few_pieces_and_steps_however_many_members_a_call_has(many: list[Any]) -> None:
+    call = shown({"list": many}, (), b"k" * 32)
+    made: list[Laid] = []
+    assert steps(lambda: made.append(laid(call.arguments, call.masked, "args"))) < 20 * COLOURED
+    assert sum(len(row.pieces) for row in made[0].rows) < 4 * COLOURED
+    assert made[0].cut == is_cut(call) == too_large(call.arguments)
 
 
 async def test_a_result_of_ten_megabytes_shows_on_no_page(site: Site) -> None:
