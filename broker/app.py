@@ -241,7 +241,8 @@ async def _background(ground: _Ground, cases: _UseCases, out: Outward, channels:
         store.audit, store.seals, store.leases, Segments(ground.data / "audit"), ground.key, broker=ground.broker,
         clock=now, keep=ground.settings.keep_events,
     )  # fmt: skip
-    janitor = Janitor(store.requests, keep=ground.settings.keep_requests, clock=now)
+    keep, also = ground.settings.keep_requests, (store.recordings.forget,)
+    janitor = Janitor(store.requests, keep=keep, clock=now, also=also)
     for room in (
         out.tools,
         ground.stops,

@@ -122,7 +122,9 @@ class Settings(BaseSettings):
     release_window: Lasting = Field(timedelta(minutes=10), description="how long an approval may wait for its release")
     lease: Lasting = Field(timedelta(seconds=30), description="how long a claim lasts without renewal")
     keep_answers: Duration = Field(timedelta(minutes=15), description="how long a finished answer waits for its caller")
-    keep_requests: Duration = Field(timedelta(days=30), description="how long ended requests are kept")
+    keep_requests: Duration = Field(
+        timedelta(days=30), description="how long ended requests, and calls kept for replays, are kept"
+    )
     keep_events: Duration = Field(
         timedelta(days=90), description="how long sealed audit events are kept in the store; the segment files keep them all"
     )

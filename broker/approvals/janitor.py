@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime, timedelta
 
@@ -11,6 +11,8 @@ from broker.chores import Chore, repeating
 from broker.domain.requests import ApprovalRequest, Change, RequestState
 from broker.errors import RequestError, WrongMove
 
+Forget = Callable[[datetime], Awaitable[object]]
+
 SWEEP = 0.25
 TIDY = 60.0
 
@@ -18,8 +20,12 @@ TIDY = 60.0
 class Janitor:
     """Moves what is due and forgets what is old."""
 
-    def __init__(self, requests: RequestStore, *, keep: timedelta, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, requests: RequestStore, *, keep: timedelta, clock: Callable[[], datetime], also: Sequence[Forget] = ()
+    ) -> None:
+        """`also` are asked to delete what they hold from before retention begins."""
         self._requests = requests
+        self._also = also
         self._keep = keep
         self._clock = clock
 
@@ -35,9 +41,12 @@ class Janitor:
                 await self._requests.update(request_id, due_move)
 
     async def tidy(self) -> None:
-        """Delete ended requests that are older than retention says."""
-        while await self._requests.forget(self._clock() - self._keep, limit=500):
+        """Delete ended requests that are older than retention says, and what else is kept of calls."""
+        before = self._clock() - self._keep
+        while await self._requests.forget(before, limit=500):
             pass
+        for forget in self._also:
+            await forget(before)
 
 
 def due_move(request: ApprovalRequest, now: datetime) -> Change:

@@ -6,11 +6,17 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 
-from broker.errors import StoreUnavailable
+import structlog
+
+from broker.errors import RecordUnreadable, StoreUnavailable
 from broker.store import keys
 from broker.store.cipher import Cipher
+from broker.store.clock import micros
 from broker.store.connection import Commands
+
+log = structlog.get_logger()
 
 KEPT = 100_000
 EVERY = 0.5
@@ -46,10 +52,17 @@ class Recordings:
                 raise
 
     async def read(self, limit: int = KEPT) -> Sequence[bytes]:
-        """The newest lines, oldest first."""
+        """The newest lines, oldest first. What does not open is left out, loudly: one must not hide all others."""
         key = keys.recordings()
         rows = await self._commands.run("XREVRANGE", key, "+", "-", "COUNT", limit)
-        return [self._cipher.open(fields[1], key) for _, fields in reversed(rows)]
+        found = [line for _, fields in reversed(rows) if (line := self._opened(fields[1], key)) is not None]
+        if len(found) < len(rows):
+            log.error("recordings.unreadable", count=len(rows) - len(found))
+        return found
+
+    async def forget(self, before: datetime) -> None:
+        """Delete what was recorded earlier, by the store's clock: retention."""
+        await self._commands.run("XTRIM", keys.recordings(), "MINID", f"{micros(before) // 1000}-0")
 
     async def stop(self) -> None:
         if self._task is not None:
@@ -57,6 +70,12 @@ class Recordings:
             await asyncio.wait([self._task])
         with suppress(StoreUnavailable):
             await self.flush()
+
+    def _opened(self, line: bytes, place: str) -> bytes | None:
+        try:
+            return self._cipher.open(line, place)
+        except RecordUnreadable:
+            return None
 
     async def _write_on(self) -> None:
         while True:

@@ -146,7 +146,11 @@ class Requests:
         return self._cipher.seal(_encode(request), keys.record(request.id))
 
     def _opened(self, request_id: RequestId, body: bytes) -> ApprovalRequest:
-        return _decode(self._cipher.open(body, keys.record(request_id)))
+        """Raises `RecordUnreadable`."""
+        try:
+            return _decode(self._cipher.open(body, keys.record(request_id)))
+        except msgspec.MsgspecError:
+            raise RecordUnreadable("a record is not as this broker writes it", request=request_id) from None
 
     def _nonce(self) -> str:
         return f"{self._run}{next(self._commits):012x}"
@@ -217,10 +221,23 @@ class Requests:
             stored, _ = await self._read(request_id)
         except UnknownRequest:
             return bool(await self._commands.run("ZREM", keys.ended(), request_id))
-        gone: dict[str, Argument] = dict.fromkeys(keys.places(stored.request), "")
-        version = stored.request.version
-        arguments = (request_id, version, version, self._nonce(), "", stored.join, 0, "", "", "", "", CHANGES_KEPT)
-        return (await self._sent(request_id, stored.join, gone, arguments))[0] == b"done"
+        except RecordUnreadable:
+            return await self._forget_unread(request_id)
+        return await self._deleted(request_id, stored.request.version, stored.join, keys.places(stored.request))
+
+    async def _forget_unread(self, request_id: RequestId) -> bool:
+        """Its key is gone, or it was changed: it goes in its time all the same, and keeps no other. Two indexes by its content
+        may still name it; lists pass over what has no record.
+        """
+        shard = keys.shard_of(request_id)
+        version, join = await self._commands.run("HMGET", keys.record(request_id), "v", "j")
+        places = (keys.ended(shard), keys.due(shard), *(keys.state(one, shard) for one in RequestState))
+        return await self._deleted(request_id, int(version), join.decode(), places)
+
+    async def _deleted(self, request_id: RequestId, version: int, join: str, places: Iterable[str]) -> bool:
+        gone: dict[str, Argument] = dict.fromkeys(places, "")
+        arguments = (request_id, version, version, self._nonce(), "", join, 0, "", "", "", "", CHANGES_KEPT)
+        return (await self._sent(request_id, join, gone, arguments))[0] == b"done"
 
 
 def _moves(before: dict[str, int], after: dict[str, int]) -> dict[str, Argument]:

@@ -51,3 +51,14 @@ async def test_what_is_not_due_is_left_alone(counter: Counter) -> None:
     request = await counter.parked(40)
     await janitor(counter).sweep()
     assert await counter.desk.look(request.id) == request
+
+
+async def test_retention_reaches_whatever_else_is_kept_of_calls(counter: Counter) -> None:
+    told: list[datetime] = []
+
+    async def forget(before: datetime) -> None:
+        told.append(before)
+
+    now = datetime.now(UTC)
+    await Janitor(counter.store.requests, keep=timedelta(days=1), clock=lambda: now, also=(forget,)).tidy()
+    assert told == [now - timedelta(days=1)]

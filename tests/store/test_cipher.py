@@ -85,6 +85,20 @@ async def test_arguments_and_answers_lie_encrypted_in_the_store(sealed_store: St
     with pytest.raises(RecordUnreadable):
         await store.requests.get(request.id)
     assert (await store.requests.find(Query())).requests == ()
+    assert await store.requests.forget(ended + timedelta(seconds=1), 10) == 1  # who has no key can still let it go
+    assert [key for key in await commands.run("KEYS", "*") if request.id.encode() in key] == []
+
+
+async def test_a_recording_that_does_not_open_hides_no_other_and_goes_with_retention(sealed_store: Store, store: Store) -> None:
+    store.recordings.put(b"not sealed")
+    await store.recordings.flush()
+    sealed_store.recordings.put(b'{"sealed": true}')
+    await sealed_store.recordings.flush()
+    assert await sealed_store.recordings.read() == [b'{"sealed": true}']
+    await sealed_store.recordings.forget(store.clock() - timedelta(minutes=1))
+    assert len(await sealed_store.recordings.read()) == 1
+    await sealed_store.recordings.forget(store.clock() + timedelta(minutes=1))
+    assert await sealed_store.recordings.read() == []
 
 
 async def _rows(commands: Any, kind: bytes, key: bytes) -> Any:

@@ -269,20 +269,6 @@ async def test_a_forged_cursor_is_refused(store: Store, cursor: str) -> None:
         await store.requests.find(Query(), cursor=cursor)
 
 
-async def test_retention_deletes_ended_requests_and_every_trace_of_them(store: Store, raw: Commands) -> None:
-    gone, stays = await ended(store, "gone"), await parked(store, "stays")
-    unknown = await parked(store, "unknown")
-    for move in (review("fay"), claim(), lose()):
-        await store.requests.update(unknown.id, move)
-    assert await store.requests.forget(gone.opened_at, 10) == 0
-    assert await store.requests.forget(store.clock() + timedelta(minutes=1), 10) == 1
-    with pytest.raises(UnknownRequest):
-        await store.requests.get(gone.id)
-    assert await every(store, Query(), 10) == [unknown.id, stays.id]
-    assert [key for key in await raw.run("KEYS", "*") if gone.id.encode() in key or b"gone" in key] == []
-    assert await store.requests.forget(store.clock() + timedelta(minutes=1), 10) == 0
-
-
 async def test_a_caller_that_goes_away_does_not_disturb_the_others(store: Store) -> None:
     """A command that was cancelled in flight must not put its connection out of step."""
     requests = [await parked(store, f"join-{number}") for number in range(20)]
