@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -17,7 +16,6 @@ from broker.errors import BrokerError, PolicyInvalid
 from broker.gates import gate_findings
 from broker.policy.model import Policy
 from broker.reload import PolicyFolder
-from broker.routes import route_findings
 from broker.settings import Settings, unknown_variables
 from broker.store.open import Store
 from broker.upstream.references import is_command, resolved
@@ -132,9 +130,6 @@ async def examined(
     """Yield every finding; a store that can't be opened is one."""
     for finding in (*policy_findings(policies, settings), *await settings_findings(settings), *await zone_findings()):
         yield finding
-    with suppress(PolicyInvalid):
-        for finding in await route_findings(policies.current, settings):
-            yield finding
     try:
         store = await opening()
         for finding in (*await store_findings(store), *await seal_findings(store)):

@@ -56,11 +56,7 @@ async def test_an_unreadable_policy_is_wrong_at_its_line(store: Store, tmp_path:
 async def test_an_outside_store_without_a_key_and_a_door_without_tls_are_noted(store: Store, tmp_path: Path) -> None:
     settings = Settings(data=tmp_path, redis_url=SecretStr(store.url), host="0.0.0.0")
     found = await findings(folder(tmp_path), settings, store)
-    assert {finding.about for finding in found if finding.level is Level.WARNING} == {
-        "data at rest",
-        "transport",
-        "server payments",
-    }
+    assert {finding.about for finding in found if finding.level is Level.WARNING} == {"data at rest", "transport"}
 
 
 async def test_the_embedded_store_keeps_its_promises(store: Store) -> None:
