@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import isfinite
 from typing import Any
 
 import msgspec
 import rfc8785
 
 _MOST = 2**53 - 1
-_WITHOUT_EXPONENT = 1e15
 _SPELLED_ALIKE = frozenset((str, bool, type(None)))
 _INTEGERS = frozenset((int,))
 _SORTED = msgspec.json.Encoder(order="sorted")
+_IN_ORDER = msgspec.json.Encoder()
 
 
 def canonical(value: Any) -> bytes:
     """Return the canonical form. Raises `rfc8785.CanonicalizationError`, `RecursionError` or `UnicodeError` if it has none."""
     if _plain(value):
         return _SORTED.encode(value)
-    alike = _integral(value)
-    return _SORTED.encode(alike) if _plain(alike) else rfc8785.dumps(value)
+    try:
+        return _IN_ORDER.encode(_spelled(value))
+    except _FormlessError:
+        return rfc8785.dumps(value)
 
 
-def _integral(value: Any) -> Any:
-    """A copy in which floats without a fraction are integers: the canonical form is the same."""
+class _FormlessError(Exception):
+    """Something is in a value that has no canonical form, or may have none: the reference says which and why."""
+
+
+def _spelled(value: Any) -> Any:
+    """A copy with its names in the order of RFC 8785 (section 3.2.3, that of UTF-16), and its floats written as there."""
     kind = type(value)
-    if kind is float:
-        return int(value) if value.is_integer() and abs(value) <= _MOST else value
-    if kind is dict:
-        return {name: _integral(item) for name, item in value.items()}
-    return [_integral(item) for item in value] if kind is list else value
+    if kind is dict and all(isinstance(name, str) for name in value):
+        return {name: _spelled(value[name]) for name in sorted(value, key=_utf16)}
+    if kind is list:
+        return [_spelled(item) for item in value]
+    if _plain(value):
+        return value
+    if kind is float and value.is_integer() and abs(value) <= _MOST:
+        return int(value)
+    if kind is float and isfinite(value):
+        return msgspec.Raw(_number(value).encode())
+    raise _FormlessError
+
+
+def _utf16(name: str) -> bytes:
+    return name.encode("utf-16-be")
+
+
+def _number(value: float) -> str:
+    """A float as ECMAScript writes it (RFC 8785, section 3.2.2.3): Python has the same digits, and moves the point elsewhere."""
+    mantissa, _, exponent = repr(value).partition("e")
+    if not exponent:
+        return "0" if value == 0 else mantissa.removesuffix(".0")
+    place = int(exponent)
+    if not -7 < place < 21:
+        return f"{mantissa}e{place:+d}"
+    sign, digits = "-" if value < 0 else "", mantissa.lstrip("-").replace(".", "")
+    return sign + ("0." + "0" * (-place - 1) + digits if place < 0 else digits.ljust(place + 1, "0"))
 
 
 def _plain(value: Any) -> bool:
@@ -46,7 +75,7 @@ def _plain(value: Any) -> bool:
     if kind is dict:
         return _ordered(value) and _plain_values(value.values())
     if kind is float:
-        return 1e-5 <= abs(value) < _WITHOUT_EXPONENT and not value.is_integer()
+        return (1e-5 <= abs(value) < 1e15 and not value.is_integer()) or 0 < abs(value) < 1e-6
     return kind is list and _plain_items(value)
 
 

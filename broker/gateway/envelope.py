@@ -24,6 +24,8 @@ LARGEST_INTEGER = 2**53 - 1
 RpcId = int | str
 
 _LONG_NUMBER = re.compile(rb"[0-9]{16}")
+# In every number that may be larger than a double: 10^308 needs a third digit in its exponent, or so many before it.
+_ENDLESS_NUMBER = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{200}")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -80,7 +82,8 @@ def _read(raw: bytes) -> Any:
             return body
     except (msgspec.DecodeError, ValueError, RecursionError, OverflowError):
         pass  # the strict reader says what is wrong
-    return _DECODER.decode(raw.decode("utf-8", "strict"))
+    decoder = _CAREFUL if _ENDLESS_NUMBER.search(raw) else _DECODER
+    return decoder.decode(raw.decode("utf-8", "strict"))
 
 
 def encoded(body: Any) -> bytes:
@@ -148,4 +151,5 @@ def _constant(text: str) -> float:
     raise Malformed(f"{text} is not JSON", rpc=PARSE_ERROR)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)
+_DECODER = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+_CAREFUL = json.JSONDecoder(object_pairs_hook=_pairs, parse_float=_number, parse_constant=_constant)

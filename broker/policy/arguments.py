@@ -8,11 +8,13 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from broker.domain.rounds import ANSWERS
+
 DEPTH = 32
 SIZE = 256 << 10
 # The least that a value or a name counts, however short: laying one out costs more than its letters.
 LEAST = 8
-# Values and names in what a call brings beside its arguments: MCP has few there, and their texts may be long.
+# Values and names in what a call brings beside its arguments: MCP has few there.
 MOST_BESIDE = 4_096
 _MOST = 2**53 - 1
 _TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"
@@ -47,14 +49,17 @@ def unfit(arguments: Any) -> str:
 def overfull(params: Mapping[str, Any]) -> str:
     """Return why what a call brings beside name and arguments is too much to lay out, empty when it is not.
 
-    `params` are all members of MCP's `params` but `_meta`.
+    `params` are all members of MCP's `params` but `_meta`. Only answers to a server's questions may be long, as pictures are.
     """
     level: list[Any] = [value for name, value in params.items() if name not in ("name", "arguments")]
-    count = 0
+    count = size = 0
     while level:
         count += len(level)
         if count > MOST_BESIDE:
             return f"there are more than {MOST_BESIDE:,} values beside the arguments"
+        size += sum(len(value) for value in level if isinstance(value, str))
+        if size > SIZE and ANSWERS not in params:
+            return f"the texts beside the arguments are longer than {SIZE:,} characters"
         level = [inner for value in level if isinstance(value, dict | list) for inner in _inside(value)]
     return ""
 

@@ -82,3 +82,17 @@ def test_a_message_that_cannot_be_encoded_is_malformed() -> None:
 def test_meta_that_is_no_object_is_empty() -> None:
     message = Message({}, "m", 1, {"_meta": [1]}, b"")
     assert message.meta == {}
+
+
+@pytest.mark.parametrize(
+    "number",
+    ["1e309", "1E+309", "-1e400", "1e0000309", "1" * 310 + ".0", "1" * 250 + "e99", "1" * 199 + "." + "1" * 400 + "e+111"],
+)
+def test_a_number_beyond_a_double_is_malformed_however_it_is_written(number: str) -> None:
+    with pytest.raises(Malformed, match="too large"):
+        parsed(b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": [1.5, %b]}}' % number.encode())
+
+
+@pytest.mark.parametrize("number", ["1e308", "1e-400", "1" * 199 + "e99", "1" * 300 + ".0", "-1.7976931348623157e+308"])
+def test_a_number_within_a_double_is_read_however_it_is_written(number: str) -> None:
+    assert parsed(b'{"jsonrpc":"2.0","id":1,"method":"m","params":{"n": %b}}' % number.encode()).params == {"n": float(number)}

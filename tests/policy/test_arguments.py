@@ -76,12 +76,13 @@ def test_everything_else_can_not(arguments: Any, why: str) -> None:
         {},
         {"task": {"ttl": 60_000}},
         {"inputResponses": {"image": {"data": "x" * 700_000}}},
+        {"x": "x" * SIZE},
         {"x": [0] * (MOST_BESIDE - 1)},
         {"x": {f"{number}": 0 for number in range(MOST_BESIDE // 2 - 1)}},
         nested(1_000),
     ],
 )
-def test_beside_the_arguments_texts_may_be_long(beside: dict[str, Any]) -> None:
+def test_beside_the_arguments_there_is_room_for_what_mcp_has_there_and_answers_may_be_long(beside: dict[str, Any]) -> None:
     assert overfull({"name": "t", "arguments": {"a": [0] * 400_000}, **beside}) == ""
 
 
@@ -91,3 +92,10 @@ def test_beside_the_arguments_texts_may_be_long(beside: dict[str, Any]) -> None:
 )
 def test_beside_the_arguments_are_few_values(many: Any) -> None:
     assert overfull({"name": "t", "arguments": {}, "x": many}) == "there are more than 4,096 values beside the arguments"
+
+
+@pytest.mark.parametrize("long", ["x" * (SIZE + 1), {"x" * SIZE: "x"}, ["x" * 1_000] * 263])
+def test_beside_the_arguments_and_answers_are_no_long_texts(long: Any) -> None:
+    told = "the texts beside the arguments are longer than 262,144 characters"
+    assert overfull({"name": "t", "arguments": {}, "x": long}) == told
+    assert overfull({"name": "t", "arguments": {}, "inputResponses": {"x": long}}) == ""
