@@ -281,7 +281,7 @@ async def _web(
         templates=shipped("templates"), observers=settings.observers,
         mask_key=await store.keys.signing_key("masks"), public_url=settings.public_url, closing=ground.stopping,
         forecasts=forecaster(policies, out, store, ground.stops, now), callers=identity.callers.authenticate,
-        receipt=record, warning=_warning(settings),
+        receipt=record, warning=_warning(settings), stops=ground.stops,
     )  # fmt: skip
     app = web_app(parts)
     await ground.rooms.enter_async_context(app.lifespan())

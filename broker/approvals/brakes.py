@@ -8,7 +8,7 @@ import msgspec
 
 from broker.approvals.limits import Memory, Pace, Waiting
 from broker.approvals.stops import Stop, Stops
-from broker.domain.calls import ToolCall, join_of
+from broker.domain.calls import Caller, ToolCall, join_of
 from broker.errors import BrokerError, TooMany
 
 
@@ -26,9 +26,12 @@ class Brakes(msgspec.Struct, frozen=True):
     waiting: Waiting | None = None
     memory: Memory | None = None
 
-    def stop(self, agent: str) -> Stop | None:
-        """Return the stop that holds for an agent."""
-        return self.stops.of(agent) if self.stops else None
+    def stop(self, caller: Caller) -> Stop | None:
+        """Return the stop that holds for who calls: by the agent's name, the workload's, or the user's where it has neither."""
+        if self.stops is None:
+            return None
+        names = [name for name in (caller.agent, caller.workload) if name] or [caller.user]
+        return next(filter(None, map(self.stops.of, names)), None)
 
     def slow(self, call: ToolCall) -> None:
         """Raises `TooMany` when the agent calls too fast."""

@@ -62,7 +62,7 @@ class Fitness:
         `RequestError` where somebody else moved first.
         """
         policy, call = self._policies.current, request.call
-        stop = self._brakes.stop(call.caller.agent)
+        stop = self._brakes.stop(call.caller)
         if stop is not None:
             await self._move(request, lambda held, now: held.forbidden(now, told(stop)))
             return None

@@ -80,7 +80,7 @@ class Forecaster:
 
     async def _seen(self, policy: Policy, call: ToolCall) -> SeenTool | Deny:
         """The tool as the guard sees it, or why every call of it is denied."""
-        stop = self._brakes.stop(call.caller.agent)
+        stop = self._brakes.stop(call.caller)
         if stop is not None:
             return _deny(policy, "stopped", told(stop))
         if call.server not in policy.servers or not call.caller.may_use(call.server):

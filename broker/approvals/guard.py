@@ -107,7 +107,7 @@ class Guard:
         """
         if not self._health.up and not self._allow_when_store_is_down:
             raise StoreUnavailable("the broker's store does not answer: the call was not made")
-        policy, stop = self._policies.current, self._brakes.stop(call.caller.agent)
+        policy, stop = self._policies.current, self._brakes.stop(call.caller)
         if stop is not None:
             return await self._refused(call, _stopped(policy, stop), origin)
         self._brakes.slow(call)

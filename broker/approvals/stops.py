@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Protocol
 
 import msgspec
@@ -72,5 +72,12 @@ class Stops:
         return lifted
 
     async def look(self) -> None:
-        """Read the board. Raises `StoreUnavailable`."""
-        self._known = {name: _decode(value) for name, value in (await self._board.all()).items()}
+        """Read the board. Raises `StoreUnavailable`. What can't be read still stops whom it names: somebody put it there."""
+        self._known = {name: _read(name, value) for name, value in (await self._board.all()).items()}
+
+
+def _read(name: str, value: bytes) -> Stop:
+    try:
+        return _decode(value)
+    except msgspec.MsgspecError:
+        return Stop(name, "nobody knows", "what was written about it can't be read", datetime.fromtimestamp(0, UTC))

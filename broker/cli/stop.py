@@ -5,12 +5,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import getpass
+import shlex
+import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from broker.approvals.stops import Stop, Stops
+    from broker.store.open import Store
+
+EVERYBODY = "*"
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("stop", help="stop all calls and releases, or those of one agent, until lifted")
-    parser.add_argument("--agent", default="*", help="only this agent")
+    parser.add_argument("--agent", default=EVERYBODY, help="only this agent, or workload")
     parser.add_argument("--why", default="", help="the reason, which agents and people read")
     parser.add_argument("--lift", action="store_true", help="let calls through again")
     parser.add_argument("--ls", action="store_true", help="list the stops in force; exit status 1 if there are any")
@@ -20,31 +29,53 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 async def run(args: argparse.Namespace) -> int:
     """Raises `StoreUnavailable`, `ConfigInvalid`."""
     from broker.app import store_of  # noqa: PLC0415 - heavy imports wait until they are needed
-    from broker.approvals.stops import Stop, Stops  # noqa: PLC0415
-    from broker.domain.events import Noted  # noqa: PLC0415
+    from broker.approvals.stops import Stops  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
 
     async with store_of(load_settings()) as store:
         stops, who = Stops(store.stops), f"{getpass.getuser()}, at the command line"
         if args.ls:
             return _list(await stops.all())
-        at = datetime.now(UTC)
-        if args.lift:
-            lifted = await stops.lift(args.agent)
-            await store.audit.append(Noted(at=at, what="stop.lifted", who=who, fields={"agent": args.agent}))
-            print(f"calls of {_named(args.agent)} pass again" if lifted else "there was no such stop")
-            return 0 if lifted else 1
-        await stops.stop(Stop(args.agent, who, args.why, at))
-        await store.audit.append(Noted(at=at, what="stop.set", who=who, fields={"agent": args.agent, "why": args.why}))
-        print(f"calls of {_named(args.agent)} are stopped on every broker; lift it with: broker stop --lift")
+        return await (_lift(store, stops, args.agent, who) if args.lift else _stop(store, stops, args.agent, who, args.why))
+
+
+async def _stop(store: Store, stops: Stops, agent: str, who: str, why: str) -> int:
+    from broker.approvals.stops import Stop  # noqa: PLC0415 - as above
+    from broker.domain.events import Noted  # noqa: PLC0415
+    from broker.identity.agents import AgentTokens  # noqa: PLC0415
+
+    at = datetime.now(UTC)
+    await stops.stop(Stop(agent, who, why, at))
+    await store.audit.append(Noted(at=at, what="stop.set", who=who, fields={"agent": agent, "why": why}))
+    print(f"calls of {_named(agent)} are stopped on every broker; lift it with: {_lifting(agent)}")
+    if agent != EVERYBODY and not await AgentTokens(store.credentials, clock=store.clock).all(agent):
+        told = f"note: no token is named {agent}; is that the name of an issuer's client, or of a workload?"
+        print(f"{told} See: broker agents ls", file=sys.stderr)
     return 0
 
 
-def _list(stops: list) -> int:  # type: ignore[type-arg]  # Stop is imported late
+async def _lift(store: Store, stops: Stops, agent: str, who: str) -> int:
+    from broker.domain.events import Noted  # noqa: PLC0415 - as above
+
+    if not await stops.lift(agent):
+        print("there was no such stop")
+        return 1
+    await store.audit.append(Noted(at=datetime.now(UTC), what="stop.lifted", who=who, fields={"agent": agent}))
+    print(f"the stop of {_named(agent)} is lifted")
+    for stop in await stops.all():
+        print(f"still in force: the stop of {_named(stop.agent)}; lift it with: {_lifting(stop.agent)}")
+    return 0
+
+
+def _list(stops: list[Stop]) -> int:
     for stop in stops:
         print(f"{_named(stop.agent)}: since {stop.at:%Y-%m-%d %H:%M} by {stop.by}. {stop.why}")
     return 1 if stops else 0
 
 
 def _named(agent: str) -> str:
-    return "all agents" if agent == "*" else agent
+    return "all agents" if agent == EVERYBODY else agent
+
+
+def _lifting(agent: str) -> str:
+    return "broker stop --lift" + ("" if agent == EVERYBODY else f" --agent {shlex.quote(agent)}")

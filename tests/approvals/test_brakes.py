@@ -44,9 +44,34 @@ async def test_a_stopped_agent_gets_no_call_through_and_is_told_why(stopped: Cou
 
 async def test_a_stop_set_at_one_broker_holds_at_the_other_within_a_second(stopped: Counter) -> None:
     await Stops(stopped.store.stops).stop(stop())
-    await reached(stopped, lambda: stopped.brakes.stop("support-bot") is not None)
+    await reached(stopped, lambda: stopped.brakes.stop(Caller(agent="support-bot")) is not None)
     await Stops(stopped.store.stops).lift(EVERYBODY)
-    await reached(stopped, lambda: stopped.brakes.stop("support-bot") is None)
+    await reached(stopped, lambda: stopped.brakes.stop(Caller(agent="support-bot")) is None)
+
+
+@pytest.mark.parametrize(
+    ("caller", "name"),
+    [
+        (Caller(agent="bot", user="ann@example.com", workload="spiffe://example.com/web"), "bot"),
+        (Caller(agent="bot", user="ann@example.com", workload="spiffe://example.com/web"), "spiffe://example.com/web"),
+        (Caller(workload="spiffe://example.com/web"), "spiffe://example.com/web"),
+        (Caller(user="ann@example.com"), "ann@example.com"),
+    ],
+)
+async def test_whoever_calls_has_a_name_to_be_stopped_by(stopped: Counter, caller: Caller, name: str) -> None:
+    assert stopped.brakes.stop(caller) is None
+    await stopped.brakes.stops.stop(stop(name))  # type: ignore[union-attr]
+    assert stopped.brakes.stop(caller) == stop(name)
+    assert stopped.brakes.stop(Caller(agent="other", user="ann@example.com")) is None
+
+
+async def test_a_stop_that_can_not_be_read_still_stops_and_hides_no_other(stopped: Counter) -> None:
+    await stopped.store.stops.put("support-bot", b"{")
+    await stopped.brakes.stops.stop(stop("other"))  # type: ignore[union-attr]
+    assert stopped.brakes.stop(Caller(agent="other")) == stop("other")
+    found = stopped.brakes.stop(Caller(agent="support-bot"))
+    assert found is not None
+    assert found.why == "what was written about it can't be read"
 
 
 async def reached(counter: Counter, there: Callable[[], bool]) -> None:

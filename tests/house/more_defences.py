@@ -114,7 +114,7 @@ MORE = (
     Defence(
         "test_what_looks_like_a_secret_is_covered_and_must_be_uncovered_before_approving",
         "broker/domain/shapes.py",
-        "if len(text) < 6:",
+        "if len(text) < SHORTEST:",
         "if True:",
     ),
     Defence(

@@ -40,6 +40,7 @@ from broker.channels.web import (
     sign_in,
     sign_in_oidc,
     stats_api,
+    stop_page,
     validate_api,
     why_page,
 )
@@ -65,7 +66,7 @@ def web_app(parts: WebParts) -> Litestar:
             *conversation.ROUTES, *call_file.ROUTES,
             *receipt_file.ROUTES, *live.ROUTES, *sign_in.ROUTES, *sign_in_oidc.ROUTES, *account.ROUTES,
             *insights_page.ROUTES, *policy_page.ROUTES, *policy_edit.ROUTES,
-            *servers_page.ROUTES, *health_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,
+            *servers_page.ROUTES, *health_page.ROUTES, *stop_page.ROUTES, *files.ROUTES, api.Api, *batches_api.ROUTES,
             *official_api.ROUTES, *servers_api.ROUTES, *servers_moves.ROUTES,
             *hooks_api.ROUTES, *validate_api.ROUTES, *audit_api.ROUTES, *stats_api.ROUTES,
             *(authz_api.ROUTES if parts.forecasts and parts.callers else ()),

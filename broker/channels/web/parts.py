@@ -16,6 +16,7 @@ from broker.approvals.desk import Desk
 from broker.approvals.feedback import Feedback
 from broker.approvals.forecast import Forecaster
 from broker.approvals.ports import Changes, Health, PolicySource, RequestStore
+from broker.approvals.stops import Stops
 from broker.channels.web.archivist import Archivist, Audit
 from broker.channels.web.board import Board
 from broker.channels.web.bookkeeper import Bookkeeper
@@ -137,6 +138,7 @@ class WebParts:
     callers: Authenticate | None = None
     warning: str = ""
     receipt: Callable[[ApprovalRequest], str] | None = None
+    stops: Stops | None = None
 
 
 class Web:

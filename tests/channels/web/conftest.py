@@ -27,6 +27,7 @@ from broker.agreement import Agreement
 from broker.approvals.desk import Desk
 from broker.approvals.feedback import Feedback
 from broker.approvals.ports import SeenTool
+from broker.approvals.stops import Stops
 from broker.assets import shipped
 from broker.channels.push.devices import Devices
 from broker.channels.push.sending import ServerKey
@@ -223,7 +224,7 @@ async def served(store: Store, bound: socket.socket | None = None, **changed: An
         "problems": lambda: policies.problems, "checkup": checkup,
         "offers": Catalogue(NoServers(), NoServers(), Pins(store.servers)), "accepted": Pins(store.servers),
         "vitals": Vitals(store, Agreement(store.agreed, cast("PolicyFolder", policies), store.presence, "broker-1")),
-        "usage": store.usage,
+        "usage": store.usage, "stops": Stops(store.stops),
         "feedback": Feedback(store.feedback, store.audit.append, clock, lambda server, tool: 6.0),
         "clock": clock, "templates": shipped("templates"), "mask_key": b"k" * 32,
     }  # fmt: skip
