@@ -8,7 +8,6 @@ while short ones can't be guessed by trying. Whatever can't be judged is covered
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from functools import cached_property
@@ -19,18 +18,16 @@ import msgspec
 from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Reason
 from broker.domain.locations import FAILURES, Location, compiled, found, step
-from broker.domain.shapes import SHORTEST, Span, harmless, names_a_secret, spans, spans_inside
-from broker.domain.text import indented, without
+from broker.domain.shapes import SHORTEST, CrowdedError, Span, harmless, names_a_secret, spans, spans_inside
+from broker.domain.text import in_one_line, indented, leaves, without
 from broker.errors import ConfigInvalid
 
 # The gateway refuses more than 32 levels; deeper data comes from somewhere else and is covered.
 DEPTH = 64
 # Below this many characters a fingerprint would let anyone find the value by trying.
 FINGERPRINTED = 8
-# From so many secrets on a text that holds one is covered whole.
+# From so many secrets on a text that holds one is covered whole; from twice as many on, all of the call.
 CROWDED = 1_000
-
-_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 
 
 class Cause(StrEnum):
@@ -133,24 +130,38 @@ class _Cover:
         self._ruled = found(document, redact)
         self._around_ruled = {at[:-1] for at in self._ruled or ()}
         self._paths: dict[Location, str] = {(): "$"}
-        self._spans = spans_inside(document)
+        self._spans: dict[str, tuple[Span, ...]] = {}
+        self._secrets = 0
+        self._open = "$" in self._uncovered
 
     def copied(self) -> dict[str, Any]:
-        return {name: self._copy(value, (name,), "") for name, value in self._document.items()}
+        try:
+            self._spans = {} if self._open else spans_inside(self._document)
+            return {name: self._copy(value, (name,), "") for name, value in self._document.items()}
+        except CrowdedError:
+            return self._all_covered()
+
+    def _all_covered(self) -> dict[str, Any]:
+        """Every member is covered under one path, `$`, by which all that no rule covers can be uncovered."""
+        self.masked.clear()
+        self._secrets = 0
+        what = f"more than {2 * CROWDED:,} values"
+        rest = {self._name(name, ()): self._mask(item, (), Cause.SHAPE, what) for name, item in self._document["rest"].items()}
+        return {"args": self._mask(self._document["args"], (), Cause.SHAPE, what), "rest": rest}
 
     def _copy(self, value: Any, at: Location, secret: str) -> Any:
         """`secret` is the nearest member's name around that names a secret, empty where none does."""
-        rule = self._ruled.get(at) if self._ruled is not None else "a path that failed"
+        rule = (self._ruled.get(at) if self._ruled else None) if self._ruled is not None else "a path that failed"
         if rule is not None and value not in ({}, []):
             return self._mask(value, at, Cause.RULE if self._ruled is not None else Cause.FAILED, rule)
         if len(at) > DEPTH:
             return self._mask(value, at, Cause.FAILED, f"more than {DEPTH} levels")
         if value is None or isinstance(value, (str, int, float)):
             return self._scalar(value, at, secret)
-        if isinstance(value, Mapping):
-            return self._members(value, at, secret)
         if isinstance(value, (list, tuple)):
             return self._items(value, at, secret)
+        if isinstance(value, Mapping):
+            return self._members(value, at, secret)
         return self._scalar(value, at, secret)
 
     def _members(self, members: Mapping[Any, Any], at: Location, secret: str) -> dict[str, Any]:
@@ -167,10 +178,10 @@ class _Cover:
 
     def _calm(self, at: Location) -> bool:
         """Does no rule reach what lies right inside? Then what does not look like a secret is done with at once."""
-        return self._ruled is not None and at not in self._around_ruled and len(at) < DEPTH
+        return self._ruled is not None and len(at) < DEPTH and not (self._ruled and at in self._around_ruled)
 
     def _scalar(self, value: Any, at: Location, secret: str) -> Any:
-        if value is None or isinstance(value, bool) or (self._uncovered and self._path(at) in self._uncovered):
+        if value is None or isinstance(value, bool) or (self._uncovered and self._uncovers(at)):
             return value
         if secret and value != "":
             return self._mask(value, at, Cause.NAME, secret)
@@ -182,8 +193,11 @@ class _Cover:
     def _name(self, name: Any, at: Location) -> str:
         """A member's name can look like a secret as well: it is covered under the path of the object around."""
         name = str(name)
-        bare = len(name) < SHORTEST or (self._uncovered and self._path(at) in self._uncovered)
+        bare = len(name) < SHORTEST or (self._uncovered and self._uncovers(at))
         return name if bare else self.text(name, at)
+
+    def _uncovers(self, at: Location) -> bool:
+        return self._open or self._path(at) in self._uncovered
 
     def text(self, text: str, at: Location) -> str:
         """Cover the parts of a text that look like secrets; all of it where there are too many for anybody to look through."""
@@ -204,11 +218,11 @@ class _Cover:
 
     def _mask(self, value: Any, at: Location, by: Cause, what: str) -> str:
         """Cover a whole value, of any kind."""
-        original = value if isinstance(value, str) else _plain(value)
+        original = value if isinstance(value, str) else in_one_line(value)
         kind = f"{len(original)} characters"
         if isinstance(value, (Mapping, list, tuple)):
             kind = f"{len(value)} members"
-            self._originals += _leaves(value)
+            self._originals += leaves(value)
         instead = f"[redacted {kind}{self._fingerprint(original)}]"
         self._note(original, at, by, what, instead)
         return instead
@@ -216,6 +230,9 @@ class _Cover:
     def _note(self, original: str, at: Location, by: Cause, what: str, instead: str) -> None:
         self.masked.append(Masked(self._path(at), by, what, instead))
         self._originals.append(original)
+        self._secrets += by is not Cause.RULE and at[:1] == ("args",)
+        if self._secrets > 2 * CROWDED:
+            raise CrowdedError
 
     def _path(self, at: Location) -> str:
         """The path, with members whose own names look like secrets covered. That of what is around is made once."""
@@ -252,7 +269,7 @@ def _picked(document: dict[str, Any], path: str) -> str:
         values = compiled(path if path.startswith("$") else f"$.{path}").findall(document)
     except FAILURES:
         return "(unreadable)"
-    return ", ".join(value if isinstance(value, str) else _plain(value) for value in values) or "(none)"
+    return ", ".join(value if isinstance(value, str) else in_one_line(value) for value in values) or "(none)"
 
 
 def _never(_value: Any) -> bool:
@@ -261,27 +278,3 @@ def _never(_value: Any) -> bool:
 
 def _secret(name: Any) -> str:
     return name if isinstance(name, str) and names_a_secret(name) else ""
-
-
-def _plain(value: Any) -> str:
-    """JSON with sorted names; a mark where there is none."""
-    if type(value) is int:
-        return str(value)
-    try:
-        return _JSON(value)
-    except (RecursionError, TypeError, ValueError):
-        return "(no JSON form)"
-
-
-def _leaves(value: Any) -> list[str]:
-    """The scalars inside a covered value, as a title would print them."""
-    leaves, stack = [], [value]
-    while stack:
-        item = stack.pop()
-        if isinstance(item, Mapping):
-            stack += item.values()
-        elif isinstance(item, (list, tuple)):
-            stack += item
-        elif item is not None and not isinstance(item, bool):
-            leaves.append(item if isinstance(item, str) else _plain(item))
-    return leaves

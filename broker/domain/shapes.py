@@ -8,9 +8,9 @@ Every quantifier is bounded or runs over characters that the next one excludes, 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, islice
 from typing import NamedTuple
 
 # No text below so many characters looks like a secret, and no whole number outside these limits.
@@ -24,6 +24,14 @@ def harmless(value: object) -> bool:
     if kind is str:
         return len(value) < SHORTEST  # type: ignore[arg-type]  # its kind says so
     return value is None or kind is float or kind is bool or (kind is int and not _CARDS[0] < value < _CARDS[1])  # type: ignore[operator]
+
+
+# More of them are not told apart in one document.
+MOST_SPANS = 4_000
+
+
+class CrowdedError(Exception):
+    """There are more secrets than anybody looks through."""
 
 
 class Span(NamedTuple):
@@ -99,11 +107,12 @@ _DIGITS = re.compile(r"[3-6]\d{3}[ -]?\d{4}")
 
 def spans(text: str) -> tuple[Span, ...]:
     """Return the parts of `text` that look like secrets, in order and without overlap."""
-    if len(text) < SHORTEST:
-        return ()
-    found = sorted(_found(text), key=lambda span: (span.start, -span.end))
+    return _merged(_found(text)) if len(text) >= SHORTEST else ()
+
+
+def _merged(found: Iterable[Span]) -> tuple[Span, ...]:
     apart: list[Span] = []
-    for span in found:
+    for span in sorted(found, key=lambda span: (span.start, -span.end)):
         if not apart or span.start >= apart[-1].end:
             apart.append(span)
         elif span.end > apart[-1].end:
@@ -112,23 +121,32 @@ def spans(text: str) -> tuple[Span, ...]:
 
 
 def spans_inside(document: object) -> dict[str, tuple[Span, ...]]:
-    """Return the `spans` of each text, name and number in a document, empty ones too: what is not there is harmless."""
+    """Return the `spans` of each text, name and number in a document, empty ones too: what is not there is harmless.
+
+    Raises `CrowdedError`.
+    """
     texts: dict[str, tuple[Span, ...]] = {}
     stack = [document]
     while stack:
         item = stack.pop()
-        if isinstance(item, Mapping):
-            stack += (one for one in (*item, *item.values()) if not harmless(one))
-        elif isinstance(item, (list, tuple)):
-            stack += (one for one in item if not harmless(one))
-        elif isinstance(item, (str, int)):
+        if isinstance(item, (str, int)):
             texts[str(item)] = ()
+        elif isinstance(item, (list, tuple)):
+            stack += [one for one in item if not harmless(one)]
+        elif isinstance(item, Mapping):
+            stack += [one for one in (*item, *item.values()) if not harmless(one)]
     return texts | spans_of(texts)
 
 
 def spans_of(texts: Collection[str]) -> dict[str, tuple[Span, ...]]:
-    """Return the `spans` of each text that has any. One scan over all of them: thousands of short texts cost as one long one."""
-    found, start, held = iter(spans(_APART.join(texts))), 0, dict[str, list[Span]]()
+    """Return the `spans` of each text that has any. One scan over all of them: thousands of short texts cost as one long one.
+
+    Raises `CrowdedError`.
+    """
+    every = list(islice(_found(_APART.join(texts)), MOST_SPANS + 1))
+    if len(every) > MOST_SPANS:
+        raise CrowdedError
+    found, start, held = iter(_merged(every)), 0, dict[str, list[Span]]()
     span = next(found, None)
     for text in texts if span is not None else ():
         end = start + len(text)

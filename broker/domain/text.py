@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
 
 import msgspec
 
+_in_one_line = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 _HIDDEN = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
 # Drawn as nothing though their category is a letter, mark or symbol (Unicode: Default_Ignorable_Code_Point, and the
 # empty Braille pattern). Variation selectors alone can carry any hidden message.
@@ -87,3 +89,27 @@ def _alike(left: str, right: str) -> int:
     """How many characters both begin with."""
     pairs = enumerate(zip(left, right, strict=False))
     return next((index for index, (one, other) in pairs if one != other), min(len(left), len(right)))
+
+
+def in_one_line(value: Any) -> str:
+    """Return JSON with sorted names; a mark where there is none."""
+    if type(value) is int:
+        return str(value)
+    try:
+        return _in_one_line(value)
+    except (RecursionError, TypeError, ValueError):
+        return "(no JSON form)"
+
+
+def leaves(value: Any) -> list[str]:
+    """Return the texts, names aside, and numbers inside a value, as a title would print them."""
+    leaves, stack = [], [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, Mapping):
+            stack += item.values()
+        elif isinstance(item, (list, tuple)):
+            stack += item
+        elif item is not None and not isinstance(item, bool):
+            leaves.append(item if isinstance(item, str) else in_one_line(item))
+    return leaves

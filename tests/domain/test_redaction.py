@@ -208,6 +208,38 @@ def test_texts_with_more_secrets_than_anybody_looks_through_are_covered_whole(ar
     assert shown(arguments, [], KEY, uncovered=[last.path]).arguments != view.arguments
 
 
+CROWDS = {
+    "named": {"password": [1] * 2_001},
+    "shaped": {"texts": [{"a": f"{STRIPE}{number}"} for number in range(2_001)]},
+    "names": {f"{STRIPE}{number}": 1 for number in range(2_001)},
+    "in one text": {"text": "pwd=abcdef " * 4_001},
+    "in many texts": {f"{number}": "pwd=abcdef " * 2 for number in range(2_001)},
+}
+
+
+@pytest.mark.parametrize("crowd", CROWDS.values(), ids=CROWDS)
+def test_a_call_with_more_secrets_than_anybody_looks_through_is_covered_whole_and_uncovered_as_one(crowd: dict[str, Any]) -> None:
+    arguments, rest = {**crowd, "card": "4000", "note": "plain"}, {"task": {"note": f"plain {STRIPE}"}}
+    view = shown(arguments, ["$.args.card"], KEY, rest=rest)
+    assert "plain" not in repr(view)
+    assert STRIPE not in repr(view)
+    assert {(item.path, item.by, item.what) for item in view.masked} == {("$", Cause.SHAPE, "more than 2,000 values")}
+    assert (view.whole, [item.text for item in view.secrets]) == (False, [view.rest["task"], view.arguments])
+    opened = shown(arguments, ["$.args.card"], KEY, rest=rest, uncovered=["$"])
+    assert opened.arguments == {**arguments, "card": "[redacted 4 characters]"}
+    assert (opened.rest, opened.whole) == (rest, True)
+
+
+def test_rules_cover_as_many_values_as_they_name_each_by_itself() -> None:
+    view = shown({"rows": [{"card": "4000"}] * 3_000}, ["$.args.rows[*].card"], KEY)
+    assert (len(view.masked), view.whole, view.arguments["rows"][-1]) == (3_000, True, {"card": "[redacted 4 characters]"})
+
+
+def test_a_path_that_fails_covers_everything_of_a_crowd_as_well_and_nothing_uncovers_it() -> None:
+    view = shown({"password": ["plain"] * 5_000}, ["args["], KEY, rest={"x": STRIPE * 9}, uncovered=["$"])
+    assert ("plain" in repr(view), {item.by for item in view.masked}) == (False, {Cause.FAILED})
+
+
 DOCUMENTS = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
