@@ -6,11 +6,12 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+import anyio.to_thread
 import msgspec
 
 from broker.audit.chain import GENESIS, Batch, Seal, links_of
 from broker.audit.keys import PublicKeys
-from broker.audit.ports import RawLog
+from broker.audit.ports import RawLog, SealHead
 from broker.audit.segments import Place, batches, places
 
 PAGE = 5_000
@@ -102,10 +103,19 @@ def _out_of_order(found: Sequence[Place]) -> Fault | None:
     return Fault(place.first, place.where, "the lines were put in another order") if place else None
 
 
+async def verify_live(folder: Path, keys: PublicKeys, log: RawLog, seals: SealHead) -> Verified:
+    """Check the files, and hold the store against them, while brokers may go on. Raises `ConfigInvalid`, `StoreUnavailable`."""
+    head = await seals.head()  # before the files are read: what is sealed meanwhile stands in them, and is no lost tail
+    verified = await anyio.to_thread.run_sync(verify_files, folder, keys)
+    fault = verified.fault or await verify_store(folder, log, head, verified)
+    return msgspec.structs.replace(verified, fault=fault)
+
+
 async def verify_store(folder: Path, log: RawLog, head: bytes | None, verified: Verified) -> Fault | None:
     """Hold the live store against the files: a change, deletion, insertion, swap, lost tail or older dump is a fault.
 
-    Entries that retention dropped after sealing are fine: the store may begin later, but must not have holes.
+    `head` is the store's own word of its last seal, from before the files were read. Entries that retention dropped after sealing
+    are fine: the store may begin later, but must not have holes.
     """
     seal = msgspec.json.decode(head, type=Seal) if head else None
     if seal is not None and seal.last > verified.last:

@@ -63,18 +63,18 @@ def run_verify(args: argparse.Namespace) -> int:
 
 async def _verify(args: argparse.Namespace, settings: Settings) -> int:
     from broker.audit.keys import PublicKeys, published, read_public  # noqa: PLC0415 - as above
-    from broker.audit.verify import verify_files  # noqa: PLC0415
+    from broker.audit.verify import verify_files, verify_live  # noqa: PLC0415
 
-    data = settings.data.expanduser()
-    folder = args.segments or data / "audit"
-    verified = verify_files(folder, read_public(args.keys) if args.keys else PublicKeys(published(settings.key_file)))
-    fault = verified.fault
-    if fault is None and not args.files_only:
+    folder = args.segments or settings.data.expanduser() / "audit"
+    keys = read_public(args.keys) if args.keys else PublicKeys(published(settings.key_file))
+    if args.files_only:
+        verified = verify_files(folder, keys)
+    else:
         from broker.app import store_of  # noqa: PLC0415
-        from broker.audit.verify import verify_store  # noqa: PLC0415
 
         async with store_of(settings) as store:
-            fault = await verify_store(folder, store.audit, await store.seals.head(), verified)
+            verified = await verify_live(folder, keys, store.audit, store.seals)
+    fault = verified.fault
     if fault is not None:
         print(f"event {fault.number}: {fault.what} ({fault.where})", file=sys.stderr)
         return 1

@@ -14,7 +14,7 @@ from broker.audit.chain import Batch
 from broker.audit.keys import PublicKeys, SigningKey, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
-from broker.audit.verify import Fault, sealed_entries, verify_files, verify_store
+from broker.audit.verify import Fault, sealed_entries, verify_files, verify_live
 from broker.domain.events import Noted
 from broker.errors import ConfigInvalid
 from broker.store import keys
@@ -43,8 +43,8 @@ class Proof:
         return await self.store.audit._commands.run(*command)  # the attacker's way in, past every room
 
     async def fault(self) -> Fault | None:
-        verified = verify_files(self.folder, PublicKeys({"keys": [self.key.public()]}))
-        return verified.fault or await verify_store(self.folder, self.store.audit, await self.store.seals.head(), verified)
+        keys = PublicKeys({"keys": [self.key.public()]})
+        return (await verify_live(self.folder, keys, self.store.audit, self.store.seals)).fault
 
 
 @pytest.fixture
@@ -61,6 +61,24 @@ async def test_what_nobody_touched_holds(proof: Proof) -> None:
     assert await proof.fault() is None
     verified = verify_files(proof.folder, PublicKeys({"keys": [proof.key.public()]}))
     assert (verified.last, verified.seals) == (10, 2)
+
+
+async def test_what_is_sealed_while_somebody_verifies_is_no_lost_tail(proof: Proof) -> None:
+    class Meanwhile:
+        async def head(self) -> bytes | None:
+            await proof.write(2)
+            await proof.sealer.round()
+            head: bytes | None = await proof.store.seals.head()
+            await proof.write(2)
+            await proof.sealer.round()
+            return head
+
+        async def advance(self, before: bytes | None, after: bytes) -> bool:
+            raise AssertionError("who verifies seals nothing")
+
+    keys = PublicKeys({"keys": [proof.key.public()]})
+    verified = await verify_live(proof.folder, keys, proof.store.audit, Meanwhile())
+    assert (verified.last, verified.fault) == (14, None)
 
 
 async def rewrite(proof: Proof, change: Callable[[list[tuple[str, bytes]]], list[tuple[str, bytes]]]) -> None:

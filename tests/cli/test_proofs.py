@@ -52,7 +52,7 @@ def test_an_export_says_which_events_are_missing_and_writes_the_others(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:  # fmt: skip
     segment(home, 1, 2, 5)
-    file = next((home / "audit").iterdir())
+    file = min((home / "audit").iterdir())
     file.write_bytes(file.read_bytes().replace(b'"noted"', b'"never"', 1))
     assert main(["audit", "export"]) == 1
     told = capsys.readouterr()
