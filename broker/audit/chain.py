@@ -49,3 +49,15 @@ def links_of(before: str, first: int, entries: Iterable[bytes]) -> list[bytes]:
         link = hashlib.sha256(link + number.to_bytes(8, "big") + entry).digest()
         links.append(link)
     return links
+
+
+class _Event(msgspec.Struct, frozen=True):
+    at: datetime
+
+
+_event = msgspec.json.Decoder(_Event).decode
+
+
+def moment_of(entry: bytes) -> datetime:
+    """Return when an event happened. Raises `msgspec.MsgspecError` for what is none."""
+    return _event(entry).at

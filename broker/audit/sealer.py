@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 import anyio
 import anyio.to_thread
 import msgspec
 import structlog
 
-from broker.audit.chain import GENESIS, Batch, Seal, links_of
+from broker.audit.chain import GENESIS, Batch, Seal, links_of, moment_of
 from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
@@ -25,11 +26,6 @@ LEASE = timedelta(seconds=5)
 TIDY = 60.0
 
 
-class _Event(msgspec.Struct, frozen=True):
-    at: datetime
-
-
-_at = msgspec.json.Decoder(_Event).decode
 _decode = msgspec.json.Decoder(Seal).decode
 
 
@@ -92,10 +88,17 @@ class Sealer:
         sealed, full = _decode(head).last if head else 0, True
         while full:
             found = await self._log.raw(0, BATCH)
-            old = [number for number, event in found if number <= sealed and self._clock() - _at(event).at > self._keep]
+            old = [number for number, _ in takewhile(lambda one: one[0] <= sealed and self._old(one[1]), found)]
             full = len(old) == BATCH
             if old:
                 await self._log.trim(old[-1])
+
+    def _old(self, entry: bytes) -> bool:
+        """What was spoilt goes with those around it: as it was sealed, it stands in the files."""
+        try:
+            return self._clock() - moment_of(entry) > self._keep
+        except msgspec.MsgspecError:
+            return True
 
     def _sealed(self, first: int, before: str, entries: list[bytes]) -> Batch:
         seal = Seal(

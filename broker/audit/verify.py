@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import anyio.to_thread
 import msgspec
 
-from broker.audit.chain import GENESIS, Batch, Seal, links_of
+from broker.audit.chain import GENESIS, Batch, Seal, links_of, moment_of
 from broker.audit.keys import PublicKeys
 from broker.audit.ports import RawLog, SealHead
 from broker.audit.segments import Place, batches, places
@@ -103,19 +104,26 @@ def _out_of_order(found: Sequence[Place]) -> Fault | None:
     return Fault(place.first, place.where, "the lines were put in another order") if place else None
 
 
-async def verify_live(folder: Path, keys: PublicKeys, log: RawLog, seals: SealHead) -> Verified:
-    """Check the files, and hold the store against them, while brokers may go on. Raises `ConfigInvalid`, `StoreUnavailable`."""
+async def verify_live(
+    folder: Path, keys: PublicKeys, log: RawLog, seals: SealHead, *, kept: datetime | None = None
+) -> Verified:  # fmt: skip
+    """Check the files, and hold the store against them, while brokers may go on. Raises `ConfigInvalid`, `StoreUnavailable`.
+
+    What happened after `kept` has to be in the store still; None: it may begin anywhere.
+    """
     head = await seals.head()  # before the files are read: what is sealed meanwhile stands in them, and is no lost tail
     verified = await anyio.to_thread.run_sync(verify_files, folder, keys)
-    fault = verified.fault or await verify_store(folder, log, head, verified)
+    fault = verified.fault or await verify_store(folder, log, head, verified, kept=kept)
     return msgspec.structs.replace(verified, fault=fault)
 
 
-async def verify_store(folder: Path, log: RawLog, head: bytes | None, verified: Verified) -> Fault | None:
+async def verify_store(
+    folder: Path, log: RawLog, head: bytes | None, verified: Verified, *, kept: datetime | None = None
+) -> Fault | None:  # fmt: skip
     """Hold the live store against the files: a change, deletion, insertion, swap, lost tail or older dump is a fault.
 
     `head` is the store's own word of its last seal, from before the files were read. Entries that retention dropped after sealing
-    are fine: the store may begin later, but must not have holes.
+    are fine: the store may begin later, but must not have holes, nor lack what happened after `kept`.
     """
     seal = msgspec.json.decode(head, type=Seal) if head else None
     if seal is not None and seal.last > verified.last:
@@ -125,12 +133,15 @@ async def verify_store(folder: Path, log: RawLog, head: bytes | None, verified: 
         return Fault(
             last + 1, "store", f"the store ends at {last}, the files at {verified.last}: its tail is lost, or it is older"
         )
-    return await _compare(_Sealed(folder), log, verified.last)
+    return await _compare(_Sealed(folder), log, verified.last, kept)
 
 
-async def _compare(sealed: _Sealed, log: RawLog, last: int) -> Fault | None:
+async def _compare(sealed: _Sealed, log: RawLog, last: int, kept: datetime | None) -> Fault | None:
     page = await log.raw(0, PAGE)
     expected = page[0][0] if page else last + 1
+    young = sealed.first_after(kept, before=expected) if kept else 0
+    if young:
+        return Fault(young, "store", "the event is missing, and too young for retention (keep_events) to have dropped it")
     while page:
         fault = _page_fault(page, sealed, expected)
         if fault:
@@ -156,6 +167,14 @@ class _Sealed:
     def __init__(self, folder: Path) -> None:
         self._entries = sealed_entries(folder)
         self._now: tuple[int, bytes] | None = next(self._entries, None)
+
+    def first_after(self, moment: datetime, *, before: int) -> int:
+        """Return the number of the first entry that happened after a moment, 0 where none below `before` did."""
+        while self._now is not None and self._now[0] < before:
+            if moment_of(self._now[1]) > moment:
+                return self._now[0]
+            self._now = next(self._entries, None)
+        return 0
 
     def entry(self, number: int) -> bytes | None:
         """Return an entry, None after the last. The numbers that are asked for have to grow."""

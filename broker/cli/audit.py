@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from broker.settings import Settings
 
 PAGE = 1_000
+# Retention may be this much early where clocks were set; and no date lies further back than dates go.
+SLACK, LONG = timedelta(hours=1), timedelta(days=365_000)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -73,7 +76,8 @@ async def _verify(args: argparse.Namespace, settings: Settings) -> int:
         from broker.app import store_of  # noqa: PLC0415
 
         async with store_of(settings) as store:
-            verified = await verify_live(folder, keys, store.audit, store.seals)
+            kept = store.clock() - min(settings.keep_events, LONG) + SLACK
+            verified = await verify_live(folder, keys, store.audit, store.seals, kept=kept)
     fault = verified.fault
     if fault is not None:
         print(f"event {fault.number}: {fault.what} ({fault.where})", file=sys.stderr)

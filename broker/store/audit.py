@@ -7,12 +7,13 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime
 from itertools import groupby, islice
 
 import msgspec
 import structlog
 
-from broker.domain.events import Entry, Event, decode_event, encode_event
+from broker.domain.events import Entry, Event, Noted, decode_event, encode_event
 from broker.domain.requests import RequestId
 from broker.errors import StoreUnavailable, VersionConflict
 from broker.store import keys
@@ -95,7 +96,7 @@ class Audit:
 
     async def read(self, after: int, limit: int) -> Sequence[Entry]:
         """Entries with numbers above `after`, in order."""
-        return [Entry(number, decode_event(event)) for number, event in await self.raw(after, limit)]
+        return [_entry(number, event) for number, event in await self.raw(after, limit)]
 
     async def raw(self, after: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """The same entries with the bytes of their events, unchanged."""
@@ -108,7 +109,7 @@ class Audit:
         if not numbers:
             return ()
         found = await self._commands.run_all(*(("XRANGE", keys.audit(), f"{n}-0", f"{n}-0") for n in numbers))
-        return [Entry(int(n), decode_event(rows[0][1][1])) for n, rows in zip(numbers, found, strict=True) if rows]
+        return [_entry(int(n), rows[0][1][1]) for n, rows in zip(numbers, found, strict=True) if rows]
 
     async def trim(self, upto: int) -> None:
         """Drop entries up to a number that is sealed and kept outside. Numbers go on from the last."""
@@ -225,3 +226,11 @@ class Audit:
 
 def _doubt_of(line: Spooled | None) -> tuple[str, int] | None:
     return (line.lane, line.position) if line is not None and line.lane else None
+
+
+def _entry(number: int, event: bytes) -> Entry:
+    """One that somebody spoilt stands there as what it is, and keeps nobody from the others; `broker audit verify` finds it."""
+    try:
+        return Entry(number, decode_event(event))
+    except msgspec.MsgspecError:
+        return Entry(number, Noted(at=datetime.fromtimestamp(0, UTC), what="event.unreadable"))

@@ -243,6 +243,17 @@ async def test_entries_that_retention_dropped_are_no_fault(proof: Proof) -> None
     assert await proof.fault() is None
 
 
+@pytest.mark.parametrize(("dropped", "first"), [(4, 1), (10, 1), (0, None)])
+async def test_what_is_too_young_for_retention_is_missed_at_the_beginning_too(
+    proof: Proof, dropped: int, first: int | None
+) -> None:  # fmt: skip
+    await proof.store.audit.trim(dropped)
+    keys = PublicKeys({"keys": [proof.key.public()]})
+    for kept, found in ((NOW - timedelta(seconds=1), first), (NOW, None)):
+        fault = (await verify_live(proof.folder, keys, proof.store.audit, proof.store.seals, kept=kept)).fault
+        assert (fault.number if fault else None) == found
+
+
 async def test_retention_drops_what_is_sealed_and_old_and_never_what_is_not(proof: Proof) -> None:
     await proof.write(3)
     later = NOW + timedelta(days=1)

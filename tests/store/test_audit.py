@@ -70,6 +70,14 @@ async def test_trimming_keeps_the_numbers_going(store: Store) -> None:
     assert [entry.number for entry in await store.audit.read(0, 10)] == [6]
 
 
+async def test_an_event_that_somebody_spoilt_keeps_nobody_from_the_others(store: Store, raw: Commands) -> None:
+    await store.audit.append(noted("before", store.clock()))
+    await raw.run("XADD", keys.audit(), "2-0", "e", b"{")
+    await raw.run("XADD", keys.audit(), "3-0", "e", b'{"type": "of another version"}')
+    found = [(entry.number, entry.event.what) for entry in await store.audit.read(0, 10) if isinstance(entry.event, Noted)]
+    assert found == [(1, "before"), (2, "event.unreadable"), (3, "event.unreadable")]
+
+
 async def test_the_entries_of_one_request_are_found(store: Store) -> None:
     first, _ = await store.requests.open("first", draft())
     second, _ = await store.requests.open("second", draft())
