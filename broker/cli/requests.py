@@ -74,7 +74,10 @@ def _give(api: Api, args: argparse.Namespace) -> int:
     shown = [api.show(request_id) for request_id in args.ids]
     print("\n\n".join(whole(found, datetime.now(UTC)) for found in shown))
     if not args.yes and not _sure(args.verdict):
-        print("nothing was sent", file=sys.stderr)
+        asked = sys.stdin.isatty()
+        print(
+            "nothing was sent" + ("" if asked else ": there is nobody to ask, say --yes once you have read it"), file=sys.stderr
+        )
         return 2
     return _one(api, args, shown[0]["request"]) if len(shown) == 1 else _many(api, args, [found["request"] for found in shown])
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import date, timedelta
+from urllib.parse import urlsplit
 
 from broker.domain.decisions import Effect
+from broker.domain.servers import Server
 from broker.policy.cel_text import chains
 from broker.policy.conditions import zone_data
 from broker.policy.findings import Finding, Level, at
@@ -120,3 +122,12 @@ def _directory(policy: Policy) -> Iterator[Finding]:
         if server.auth and server.auth.client_secret and not _REFERENCE.fullmatch(server.auth.client_secret):
             told = f"`{server.name}` has its client_secret written down"
             yield at("secret-in-file", Level.ERROR, server.where, told, "write env:NAME, file:PATH or command:PROGRAM")
+        if _in_the_clear(server):
+            told = f"`{server.name}` gets its credentials over a connection that is not encrypted"
+            yield at("credentials-in-the-clear", Level.WARNING, server.where, told, "write its https address")
+
+
+def _in_the_clear(server: Server) -> bool:
+    parts = urlsplit(server.url)
+    secrets = server.auth is not None or any(map(_REFERENCE.fullmatch, server.headers.values()))
+    return secrets and parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1")

@@ -83,7 +83,7 @@ async def test_nothing_is_sent_without_a_yes_where_nobody_can_be_asked(
     request = await site.park()
     await as_person(site, ANN, monkeypatch)
     assert await typed("requests", "approve", request.id) == 2
-    assert "nothing was sent" in capsys.readouterr().err
+    assert "nothing was sent: there is nobody to ask, say --yes" in capsys.readouterr().err
     assert await site.state(request) is RequestState.PENDING
 
 
