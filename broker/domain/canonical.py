@@ -33,16 +33,14 @@ class _FormlessError(Exception):
 def _spelled(value: Any) -> Any:
     """A copy with its names in the order of RFC 8785 (section 3.2.3, that of UTF-16), and its floats written as there."""
     kind = type(value)
-    if kind is dict and all(isinstance(name, str) for name in value):
-        return {name: _spelled(value[name]) for name in sorted(value, key=_utf16)}
+    if kind is float and isfinite(value):
+        return int(value) if value.is_integer() and abs(value) <= _MOST else msgspec.Raw(_number(value).encode())
     if kind is list:
         return [_spelled(item) for item in value]
+    if kind is dict and all(isinstance(name, str) for name in value):
+        return {name: _spelled(value[name]) for name in sorted(value, key=_utf16)}
     if _plain(value):
         return value
-    if kind is float and value.is_integer() and abs(value) <= _MOST:
-        return int(value)
-    if kind is float and isfinite(value):
-        return msgspec.Raw(_number(value).encode())
     raise _FormlessError
 
 

@@ -167,7 +167,7 @@ class _Cover:
     def _members(self, members: Mapping[Any, Any], at: Location, secret: str) -> dict[str, Any]:
         clean, copied = self._clean if self._calm(at) else _never, dict[str, Any]()
         for name, item in members.items():
-            shown_name, around = self._name(name, at), _secret(name) or secret
+            shown_name, around = name if clean(name) else self._name(name, at), _secret(name) or secret
             bare = not around and clean(item)
             copied[shown_name] = item if bare else self._copy(item, (*at, name), around)
         return copied

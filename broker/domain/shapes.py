@@ -190,17 +190,18 @@ _LAST = frozenset(
 )
 _PAIRS = frozenset(("api", "access", "private", "secret", "signing", "encryption", "auth", "account", "service", "master", "ssh"))
 _TOKENS = frozenset(("access", "refresh", "auth", "bearer", "session", "id", "api", "client", "bot", "user", "app", "secret"))
+_JOINED = frozenset(("apikey", "authkey", "privatekey", "accesstoken", "authtoken"))
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
 
 @lru_cache(maxsize=4_096)
 def names_a_secret(name: str) -> bool:
     """Does a member called `name` hold a secret? `apiKey`, `DB_PASSWORD`, `token`; not `max_tokens`, `page_token`."""
-    words = [word.lower() for word in _WORDS.findall(name[:128])]
+    words = _WORDS.findall(name[:128])
     if not words:
         return False
-    last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in _LAST or "".join(words) in ("apikey", "authkey", "privatekey", "accesstoken", "authtoken"):
+    last, before = words[-1].lower(), words[-2].lower() if len(words) > 1 else ""
+    if last in _LAST or (last[-1] in "ny" and "".join(words).lower() in _JOINED):
         return True
     if last == "token":
         return not before or before in _TOKENS

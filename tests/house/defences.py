@@ -276,4 +276,16 @@ DEFENCES = (
         "if proposal(found).caller != caller:",
         "if False:",
     ),
+    Defence(
+        "test_the_steps_of_a_comparison_are_bounded_however_alike_the_words_are",
+        "broker/channels/web/differences.py",
+        "if pairs > self._pairs:",
+        "if False:",
+    ),
+    Defence(
+        "test_a_page_is_made_of_few_pieces_and_steps_however_many_members_a_call_has",
+        "broker/channels/web/arguments.py",
+        "return count > COLOURED",
+        "return False",
+    ),
 )

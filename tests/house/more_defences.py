@@ -252,6 +252,12 @@ MORE = (
         "if False:",
     ),
     Defence(
+        "test_a_call_that_brings_a_million_values_beside_its_arguments_is_denied_whatever_allows",
+        "broker/policy/arguments.py",
+        "if count > MOST_BESIDE:",
+        "if False:",
+    ),
+    Defence(
         "test_a_body_of_more_than_a_megabyte_is_refused_and_people_are_shown_nothing",
         "broker/gateway/exchange.py",
         "if len(body) > limit:",

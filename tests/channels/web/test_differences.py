@@ -79,5 +79,5 @@ def test_what_differs_in_hundreds_of_long_places_is_shown_by_its_heads() -> None
 
 @pytest.mark.parametrize("hostile", ["a b ", ". ", "a", "{} "])
 def test_the_steps_of_a_comparison_are_bounded_however_alike_the_words_are(hostile: str) -> None:
-    before, after = [f"{hostile * 1_000}{number}"[-3_990:] for number in range(60)], [f"x{hostile * 990}y"[:3_990]] * 60
-    assert steps(lambda: differences({"x": before}, {"x": after})) < 200_000
+    before, after = [f"{hostile * 300}{number}"[-900:] for number in range(3)], [f"x{hostile * 300}y"[:900]] * 3
+    assert steps(lambda: differences({"x": before}, {"x": after})) < 30_000
