@@ -116,12 +116,12 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
 
 def _answer(request: AnyRequest, status: int, code: str, message: str, told: dict[str, Any] | None = None) -> Response[Any]:
     title = _TITLES.get(status, "It did not work")
+    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # RFC 9110, section 15.5.2
     if request.url.path.startswith(OFFICIAL):
-        headers = {"www-authenticate": "Bearer"} if status == 401 else {}
         return Response({"error": message}, status_code=400 if status in _AS_400 else status, headers=headers)
     if request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json":
         problem = {"type": "about:blank", "title": title, "status": status, "detail": message, "code": code, **(told or {})}
-        return Response(problem, status_code=status, media_type="application/problem+json")
+        return Response(problem, status_code=status, media_type="application/problem+json", headers=headers)
     request.scope["state"].setdefault("visitor", None)
     text = sentence(message)
     if partial(request):

@@ -182,7 +182,7 @@ async def test_an_agent_at_the_peoples_door_is_refused_and_the_audit_says_so_onc
         path, form = f"/api/v1/requests/{request.id}/reviews", {"verdict": "approve", "digest": request.digest}
         for credential in (f"Bearer {token}", f"Bearer {token}", f"Bearer {token[:-1]}", ""):
             answer = await site.stranger().post(path, json=form, headers={"authorization": credential})
-            assert answer.status_code == 401
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
         assert await site.state(request) is RequestState.PENDING
     found = [entry.event for entry in await store.audit.read(0, 100) if getattr(entry.event, "what", "") == "agent.refused"]
     assert [(event.who, event.fields) for event in found] == [("mallory", {"path": path})]
