@@ -57,9 +57,13 @@ def _shape(what: str, hints: str, pattern: str) -> Shape:
     return Shape(what, tuple(hints.split()), re.compile(pattern))
 
 
-# A private key's body is limited to its own alphabet: nothing else may be hidden behind a forged header.
+# A private key's body is limited to its own alphabet: nothing else may be hidden behind a forged header. Inside JSON
+# its line ends are written out.
 _SHAPES = (
-    _shape("private key", "-----begin", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?P<s>[A-Za-z0-9+/=\s]{16,})"),
+    _shape(
+        "private key", "-----begin", r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY(?: BLOCK)?-----(?P<s>(?:[A-Za-z0-9+/=\s]|\\[nr]){16,})"
+    ),
+    _shape("broker's own token", "broker-", r"\bbroker-[a-z]{4,10}-[\w-]{43}"),
     _shape("JSON Web Token", "eyj", r"\beyJ[\w-]{6,}\.[\w-]{6,}\.[\w-]*"),
     _shape("AWS access key", "akia asia abia acca", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}\b"),
     _shape("GitHub token", "gh _pat_", r"\b(?:gh[pousr]_\w{30,255}|github_pat_\w{22,255})"),
@@ -76,8 +80,8 @@ _SHAPES = (
     ),
     _shape(
         "service token",
-        "hf_ dop_v1_ shp hvs. hvb. sg.",
-        r"\b(?:hf_\w{30,}|dop_v1_\w{40,}|shp(?:at|ca|pa|ss)_\w{30,}|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})",
+        "hf_ dop_v1_ shp hvs. hvb. sg. atatt3",
+        r"\b(?:hf_\w{30,}|ATATT3[\w=-]{20,}|dop_v1_\w{40,}|shp(?:at|ca|pa|ss)_\w{30,}|hv[sb]\.[\w-]{20,}|SG\.[\w-]{16,}\.[\w-]{16,})",
     ),
     _shape("age key", "age-secret-key", r"\bAGE-SECRET-KEY-1[A-Z0-9]{50,}"),
     _shape("storage key", "accountkey= accesskey=", r"\b(?:AccountKey|SharedAccessKey)=(?P<s>[A-Za-z0-9+/=]{30,})"),

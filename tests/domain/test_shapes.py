@@ -19,10 +19,14 @@ SECRETS = {
     "Google key": "AIza" + "Sy" * 17 + "x",
     "registry token": "npm_" + "a1" * 18,
     "service token": "hf_" + "Zz" * 17,
+    "broker's own token": "broker-agent-" + "D_-" * 14 + "x",
     "card number": "4111 1111 1111 1111",
 }
 
 PARTS = [
+    ("-----BEGIN PRIVATE KEY-----\\n" + "MIIEvQ" * 4 + "\\n-----END", "\\n" + "MIIEvQ" * 4 + "\\n", "private key"),
+    ("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n" + "lQdGBF" * 4 + "\n--", "\n\n" + "lQdGBF" * 4 + "\n", "private key"),
+    ("key " + "ATATT3" + "xFfGF0" * 4 + "=1A2B", "ATATT3" + "xFfGF0" * 4 + "=1A2B", "service token"),
     ("postgres://app:s3cr3t@db/x", "s3cr3t", "password in a URL"),
     ("Authorization: Bearer abcdefghijklmnopqrstuvwx", "abcdefghijklmnopqrstuvwx", "authorization"),
     ("--password=hunter2!; ls", "hunter2!", "assigned secret"),
