@@ -27,6 +27,8 @@ ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 # Seconds that the clocks of issuer and broker may differ.
 LEEWAY = 30
 _LONGEST = 16 << 10
+# The client: RFC 9068 section 2.2, OpenID Connect Core section 2, Okta, Microsoft Entra before its version 2.
+_CLIENTS = ("client_id", "azp", "cid", "appid")
 _LONGEST_NAME = 2048  # a SPIFFE ID (SPIFFE-ID, section 2.3)
 # RFC 9068 section 2.1; what many issuers write instead; JWT-SVID section 2.2. Other kinds of tokens open nothing (RFC 8725).
 _KINDS = ("", "at+jwt", "application/at+jwt", "jwt", "jose")
@@ -125,7 +127,7 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
         raise Unauthenticated(f"the token has no claim {issuer.user_claim}")
     if issuer.user_claim == "email" and claims.get("email_verified") in (False, "false"):
         raise Unauthenticated("the token's issuer has not verified the address")
-    client = _named(claims, "client_id") or _named(claims, "azp")
+    client = next(filter(None, (_named(claims, claim) for claim in _CLIENTS)), "")
     named = trust_domain(subject)
     if subject.startswith("spiffe:") and (not named or named != issuer.trust_domain):
         raise Unauthenticated("the token's issuer may not name workloads of this trust domain")
@@ -133,7 +135,7 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
     workload = acting if issuer.trust_domain and trust_domain(acting) == issuer.trust_domain else ""
     told = claims.get(issuer.groups_claim) or ()
     groups = tuple(group for group in told if isinstance(group, str)) if isinstance(told, list | tuple) else ()
-    service = issuer.workloads or bool(named) or (subject == client and not acting)
+    service = issuer.workloads or bool(named) or (not acting and _for_itself(claims, subject, client))
     return Caller(
         agent=acting or client,
         user="" if service else subject,
@@ -142,6 +144,16 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
         servers=servers,
         surface=_told(claims, issuer.surface_claim),
         conversation=_told(claims, issuer.conversation_claim),
+    )
+
+
+def _for_itself(claims: Mapping[str, Any], subject: str, client: str) -> bool:
+    """Did a client get the token for itself, with no user behind it? Issuers say so in ways of their own."""
+    return (
+        subject in (client, f"{client}@clients")  # RFC 9068, section 2.2; Auth0
+        or claims.get("gty") == "client-credentials"  # Auth0
+        or claims.get("idtyp") == "app"  # Microsoft Entra
+        or str(claims.get("preferred_username", "")).startswith("service-account-")  # Keycloak
     )
 
 
