@@ -6,6 +6,7 @@ import secrets
 from collections import deque
 from datetime import datetime, timedelta
 
+import anyio.to_thread
 import msgspec
 
 from broker.channels.slack.addresses import EXTRA, adopted
@@ -173,5 +174,5 @@ class Digests:
         return found
 
     async def _message(self, requests: list[ApprovalRequest], card: tuple[str, str] | None = None) -> Message:
-        made = digest(requests, await self._parts.face())
+        made = await anyio.to_thread.run_sync(digest, requests, await self._parts.face())
         return Message(made.text, made.parts, made.mark, card=card)

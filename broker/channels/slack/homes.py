@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
+
+import anyio.to_thread
 
 from broker.approvals.ports import Query
 from broker.channels.slack.blocks import Block
@@ -54,7 +57,7 @@ class Homes:
         if isinstance(known, Stranger):
             return unknown_home(known.why)
         waiting, more = await self.waiting(known)
-        return home(waiting, await self._parts.face(), more=more)
+        return await anyio.to_thread.run_sync(partial(home, waiting, await self._parts.face(), more=more))
 
     async def waiting(self, known: Known) -> tuple[list[ApprovalRequest], bool]:
         """Return the requests that wait for this person, the most urgent first, and whether there are more."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
+
+import anyio.to_thread
 
 from broker.channels.slack import blocks
 from broker.channels.slack.arrivals import Arrival, Carded, Command, Form, Home, Press
@@ -103,7 +106,8 @@ class Work:
             await self._tell(press, "Only those who are asked can do this.")
         elif press.action.startswith(TOGETHER):
             batch = await self._together.batch(request, known)
-            await self._open(press, batch_form(batch, face, known.person, carried, press.answer_url))
+            form = await anyio.to_thread.run_sync(batch_form, batch, face, known.person, carried, press.answer_url)
+            await self._open(press, form)
         elif press.action == REJECT:
             await self._open(press, rejection(request, face, carried, press.answer_url))
         else:
@@ -168,7 +172,7 @@ class Work:
             return await self._tell(command, known.why)
         if verb in ("", "list"):
             waiting, more = await self._homes.waiting(known)
-            parts = listing(waiting, await self._parts.face(), more=more)
+            parts = await anyio.to_thread.run_sync(partial(listing, waiting, await self._parts.face(), more=more))
             return await self._tell(command, "What waits for you", parts)
         if verb == "show":
             return await self._reveal(command, known, rest.strip())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import anyio
+import anyio.lowlevel
 import msgspec
 from litestar import Controller, Response, get, post
 from litestar.connection import ASGIConnection
@@ -189,7 +189,9 @@ async def _listed(request: AnyRequest, token: Token, query: Query, view: str, li
         page = await web.parts.requests.find(query, limit=limit - len(found), cursor=cursor)
         visible = [one for one in page.requests if may_see(one, token.person, groups, web.parts.observers)]
         kept = [one for one in visible if _in_view(one, view, token.person, groups, web)]
-        found += [summary(one, shown_call(one.call, one.plan, web.parts.mask_key).title) for one in kept]
+        for one in kept:
+            found.append(summary(one, shown_call(one.call, one.plan, web.parts.mask_key).title))
+            await anyio.lowlevel.checkpoint()  # each may be a large call
         cursor = page.cursor
         if not cursor or len(found) >= limit:
             break

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime
 
-import anyio
+import anyio.lowlevel
 import msgspec
 import structlog
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -85,6 +85,8 @@ class Board:
         self._changes = changes
         self._rows: dict[RequestId, Row] = {}
         self._moved: set[RequestId] = set()
+        # What came off since a load began: its pages may be older.
+        self._ended: set[RequestId] = set()
         self._wake = anyio.Event()
         self._lookers: dict[RequestId, Sequence[str]] = {}
         self._watchers: set[MemoryObjectSendStream[Told]] = set()
@@ -166,11 +168,14 @@ class Board:
     async def load(self) -> None:
         """Read all that waits, and look again at what no longer does."""
         cursor, seen = "", set[RequestId]()
+        self._ended.clear()
         while True:
             page = await self._requests.find(Query(states=SHOWN), limit=200, cursor=cursor)
             for request in page.requests:
                 seen.add(request.id)
-                self._place(request)
+                if request.id not in self._ended:
+                    self._place(request)
+                await anyio.lowlevel.checkpoint()  # each may be a large call
             cursor = page.cursor
             if not cursor:
                 break
@@ -195,7 +200,7 @@ class Board:
         try:
             self._place(await self._requests.get(request_id))
         except UnknownRequest:
-            self._rows.pop(request_id, None)
+            self._take_off(request_id)
         except StoreUnavailable:
             await anyio.sleep(0.5)
             self._moved.add(request_id)
@@ -210,8 +215,12 @@ class Board:
         if request.state in SHOWN:
             self._rows[request.id] = row
         else:
-            self._rows.pop(request.id, None)
+            self._take_off(request.id)
         self._tell(row)
+
+    def _take_off(self, request_id: RequestId) -> None:
+        self._rows.pop(request_id, None)
+        self._ended.add(request_id)
 
     def _tell(self, news: Told) -> None:
         for watcher in self._watchers:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-import anyio
+import anyio.lowlevel
 import msgspec
 from litestar import Response, get
 from litestar.params import FromPath
@@ -104,7 +104,11 @@ async def found(web: Web, who: SignedIn, wanted: Search, limit: int) -> tuple[li
         await web.projection.drop(gone)
     own = web.groups(who)
     seen = [read[hit.id] for hit in hits if hit.id in read]
-    lines = [_line(web, one) for one in seen if may_see(one, who.person, own, web.parts.observers)]
+    lines: list[Line] = []
+    for one in seen:
+        if may_see(one, who.person, own, web.parts.observers):
+            lines.append(_line(web, one))
+            await anyio.lowlevel.checkpoint()  # each may be a large call
     return lines, hits[-1].number if len(hits) == limit else 0
 
 

@@ -41,10 +41,10 @@ async def past_calls(web: Web, who: SignedIn) -> PastCalls:
         for request in page.requests:
             if may_see(request, who.person, own, web.parts.observers):
                 kept.add(request.opened_at, _line(web, request))
+                await checkpoint()  # each may be a large call
         cursor = page.cursor
         if not cursor or kept.full or page.requests[-1].opened_at < web.now() - WINDOW:
             break
-        await checkpoint()
     if everything and web.parts.recordings is not None and not kept.full:
         for line in reversed(await web.parts.recordings.read(MOST)):
             kept.add(msgspec.json.decode(line, type=_When).at, line)

@@ -89,8 +89,7 @@ class Projection:
 
     async def put(self, requests: Sequence[ApprovalRequest], upto: int) -> None:
         """Take requests in as they stand now; then all audit entries up to `upto` count as in (0: leave it)."""
-        rows = [self._row(request) for request in requests]
-        await self._run(_put, rows, upto)
+        await self._run(self._taken_in, requests, upto)
 
     async def drop(self, ids: Iterable[str]) -> None:
         """Forget requests that the store no longer has."""
@@ -114,6 +113,10 @@ class Projection:
     async def _run(self, work: Callable[[sqlite3.Connection, Unpack[Ts]], T], *arguments: *Ts) -> T:
         async with self._turn:
             return await anyio.to_thread.run_sync(work, self._database, *arguments)
+
+    def _taken_in(self, database: sqlite3.Connection, requests: Sequence[ApprovalRequest], upto: int) -> None:
+        """In the thread of the database: each of hundreds may be a large call, to be covered first."""
+        _put(database, [self._row(request) for request in requests], upto)
 
     def _row(self, request: ApprovalRequest) -> tuple[int, str, int, str, str]:
         return (

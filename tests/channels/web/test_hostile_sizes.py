@@ -17,7 +17,7 @@ from broker.assets import shipped
 from broker.channels.web.arguments import COLOURED, Laid
 from broker.channels.web.excerpts import HEAD, TAIL, WHOLE, excerpt, too_large
 from broker.channels.web.views import is_cut, laid
-from broker.domain.redaction import shown
+from broker.domain.redaction import shown, shown_call
 from broker.domain.requests import RequestState
 from broker.domain.servers import Server, ToolDefinition
 from broker.policy.load import load
@@ -28,7 +28,7 @@ from broker.store.open import Store
 from tests.channels.web.conftest import ANN, PEOPLE, Policies, Site, served
 from tests.channels.web.test_hostile import EVIL, boxed
 from tests.channels.web.test_in_a_browser import tab_of, violations
-from tests.fakes.steps import steps
+from tests.fakes.steps import steps, turns
 
 EVERYTHING = " ".join(EVIL[:6])
 TEN_MB = EVERYTHING * (10_000_000 // len(EVERYTHING))
@@ -127,6 +127,22 @@ def test_a_page_is_made_of_few_pieces_and_steps_however_many_members_a_call_has(
     assert steps(lambda: made.append(laid(call.arguments, call.masked, "args"))) < 20 * COLOURED
     assert sum(len(row.pieces) for row in made[0].rows) < 4 * COLOURED
     assert made[0].cut == is_cut(call) == too_large(call.arguments)
+
+
+async def test_between_two_large_calls_of_a_list_everybody_else_has_a_turn(site: Site) -> None:
+    calls = [await site.park(arguments={"list": [{"a": f"{number} {one}"} for one in range(2_000)]}) for number in range(8)]
+    ann, api = await site.visitor(ANN), await site.api(ANN)
+    await site.web.projection.put(calls, 0)
+    await ann.get("/history")
+    once = steps(lambda: shown_call(calls[0].call, calls[0].plan, b"k" * 32))
+    async with turns() as counts:
+        assert len((await api.get("/api/v1/requests")).json()["requests"]) == 8
+        assert (await ann.get("/history")).text.count("/r/") >= 8
+        site.web.board._rows.clear()
+        await site.web.board.load()
+        await site.web.projection.put(calls, 0)
+    assert len(site.web.board.rows()) == 8
+    assert max(counts) < 2.5 * once, (max(counts), once)
 
 
 async def test_a_result_of_ten_megabytes_shows_on_no_page(site: Site) -> None:

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
+import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from time import process_time
+from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
+from broker.approvals.ports import Query
+from broker.channels.web.board import Board
 from broker.domain.requests import RequestState
 from broker.policy.model import Problem
 from tests.channels.web.conftest import ANN, BO, CY, DANA, Site
@@ -192,3 +198,32 @@ async def test_500_watchers_hear_of_a_decision_within_a_second(site: Site) -> No
             await site.store.requests.update(request.id, lambda r, now: r.cancelled(now))
     assert heard == [RequestState.CANCELLED] * 500
     assert process_time() - before < 1
+
+
+class Behind:
+    """The requests of a store, whose pages come only once something else has happened."""
+
+    def __init__(self, requests: Any) -> None:
+        self._requests = requests
+        self.get = requests.get
+        self.meanwhile: Callable[[], Awaitable[object]] = checkpoint
+
+    async def find(self, query: Query, *, limit: int, cursor: str = "") -> Any:
+        page = await self._requests.find(query, limit=limit, cursor=cursor)
+        await self.meanwhile()
+        return page
+
+
+async def test_a_load_never_brings_back_what_ended_while_its_pages_were_read(site: Site) -> None:
+    ann, request, behind = await site.visitor(ANN), await site.park(), Behind(site.store.requests)
+    board = Board(behind, site.store.changes, mask_key=b"k" * 32, closing=asyncio.Event())
+    await board.load()
+    assert [row.id for row in board.rows()] == [request.id]
+
+    async def rejected() -> None:
+        assert (await site.review(ann, request, "reject", "not now")).status_code in (200, 303)
+        await board._read(request.id)
+
+    behind.meanwhile = rejected
+    await board.load()
+    assert board.rows() == ()
