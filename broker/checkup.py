@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
 from broker.audit.chain import Seal
+from broker.audit.keys import published
 from broker.channels.slack.troubles import Troubles
 from broker.diagnosis import Finding, Level
 from broker.errors import BrokerError, PolicyInvalid
@@ -73,15 +75,19 @@ def _without_password(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-async def seal_findings(store: Store) -> list[Finding]:
-    """Is the audit sealed up to now?"""
+async def seal_findings(store: Store, keys: Mapping[str, Any]) -> list[Finding]:
+    """Is the audit sealed up to now, and by a key that is published here? `keys` is the broker's JWKS."""
     head, last = await store.seals.head(), await store.audit.last()
-    sealed = msgspec.json.decode(head, type=Seal).last if head else 0
-    if last - sealed > UNSEALED:
-        return [Finding(Level.WARNING, "audit", f"{last - sealed} events wait for their seal", "is a broker running?")]
+    seal = msgspec.json.decode(head, type=Seal) if head else None
+    sealed = seal.last if seal else 0
     if sealed > last:
         told = f"{sealed} events were sealed, and the store holds no more than {last}: it was put back, or cut"
         return [Finding(Level.WRONG, "audit", told, "broker audit verify")]
+    if seal is not None and seal.key not in {key["kid"] for key in keys["keys"]}:
+        mend = "give all brokers of a store one BROKER_SIGNING_KEY_FILE, with all keys that ever signed"
+        return [Finding(Level.WARNING, "audit", "the last seal was made with a key that is not in this broker's file", mend)]
+    if last - sealed > UNSEALED:
+        return [Finding(Level.WARNING, "audit", f"{last - sealed} events wait for their seal", "is a broker running?")]
     return [Finding(Level.FINE, "audit", f"{sealed} of {last} events are sealed")]
 
 
@@ -124,6 +130,11 @@ def _variable_findings(environment: Iterable[str]) -> list[Finding]:
     return [Finding(Level.WARNING, "settings", f"{name} is no setting", mend) for name in unknown_variables(environment)]
 
 
+def _published(settings: Settings) -> Mapping[str, Any]:
+    """Before the first start there is no key."""
+    return published(settings.key_file) if settings.key_file.exists() else {"keys": []}
+
+
 async def examined(
     settings: Settings, policies: PolicyFolder, opening: Callable[[], Awaitable[Store]]
 ) -> AsyncIterator[Finding]:  # fmt: skip
@@ -132,7 +143,7 @@ async def examined(
         yield finding
     try:
         store = await opening()
-        for finding in (*await store_findings(store), *await seal_findings(store)):
+        for finding in (*await store_findings(store), *await seal_findings(store, _published(settings))):
             yield finding
     except BrokerError as error:
         yield Finding(Level.WRONG, "store", error.message, "start it, or mend BROKER_REDIS_URL")

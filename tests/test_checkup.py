@@ -15,6 +15,7 @@ from broker.reload import PolicyFolder
 from broker.settings import Settings, TokenIssuer
 from broker.store.open import Store
 from tests.conftest import empty
+from tests.fakes.samples import noted
 
 SERVERS = (
     "servers: {payments: {url: 'http://127.0.0.1:9/mcp', headers: {Authorization: 'env:NOT_SET_ANYWHERE'}, tools: {a: {}}}}\n"
@@ -84,11 +85,20 @@ async def test_a_variable_that_is_no_setting_and_names_that_are_not_those_of_peo
 
 
 async def test_a_store_that_holds_less_than_was_sealed_is_wrong(store: Store) -> None:
-    assert [one.level for one in await seal_findings(store)] == [Level.FINE]
+    keys = {"keys": [{"kid": "key"}]}
+    assert [one.level for one in await seal_findings(store, keys)] == [Level.FINE]
     seal = Seal(0, 1, 1_000_000, GENESIS, GENESIS, store.clock(), "key")
-    before, forged = await store.seals.head(), msgspec.json.encode(seal)
-    await store.seals.advance(before, forged)
-    assert [(one.level, one.mend) for one in await seal_findings(store)] == [(Level.WRONG, "broker audit verify")]
+    await store.seals.advance(await store.seals.head(), msgspec.json.encode(seal))
+    assert [(one.level, one.mend) for one in await seal_findings(store, keys)] == [(Level.WRONG, "broker audit verify")]
+    await empty(store.url)
+
+
+async def test_a_seal_of_another_brokers_key_is_noted(store: Store, tmp_path: Path) -> None:
+    await store.audit.append(noted("fact", store.clock()))
+    seal = Seal(0, 1, 1, GENESIS, GENESIS, store.clock(), "key")
+    await store.seals.advance(await store.seals.head(), msgspec.json.encode(seal))
+    for keys, level in (({"keys": [{"kid": "key"}]}, Level.FINE), ({"keys": [{"kid": "other"}]}, Level.WARNING)):
+        assert [one.level for one in await seal_findings(store, keys)] == [level]
     await empty(store.url)
 
 
