@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
 import anyio
@@ -17,6 +18,7 @@ from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
 from broker.chores import Chore, repeating
+from broker.domain.events import Noted, encode_event
 
 log = structlog.get_logger()
 
@@ -74,7 +76,7 @@ class Sealer:
         seal = _decode(before) if before else None
         done, link = (seal.last, seal.head) if seal else (0, GENESIS)
         found = await self._log.raw(done, BATCH)
-        entries = _unbroken(done, found)
+        entries = [entry if _readable(entry) else _instead(entry) for entry in _unbroken(done, found)]
         if not entries:
             return 0
         batch = self._sealed(done + 1, link, entries)
@@ -123,3 +125,21 @@ def _unbroken(after: int, found: Sequence[tuple[int, bytes]]) -> list[bytes]:
             break
         entries.append(entry)
     return entries
+
+
+def _readable(entry: bytes) -> bool:
+    """Is it an event, on one line?"""
+    try:
+        moment_of(entry)
+    except msgspec.MsgspecError:
+        return False
+    return b"\n" not in entry
+
+
+def _instead(entry: bytes) -> bytes:
+    """What stands in the files for an event that somebody spoilt before it was sealed, and must not spoil them too. Whoever seals
+    it once more writes the same.
+    """
+    log.error("audit.unreadable", size=len(entry))
+    told = {"sha256": hashlib.sha256(entry).hexdigest(), "bytes": str(len(entry))}
+    return encode_event(Noted(at=datetime.fromtimestamp(0, UTC), what="event.unreadable", fields=told))

@@ -274,6 +274,17 @@ async def test_retention_drops_what_is_sealed_and_old_and_never_what_is_not(proo
     assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 15)]
 
 
+@pytest.mark.parametrize("spoilt", [b"{", b"", b'{"at": "2026-11-24T10:00:00Z"\n}', b'{}],"seal":{"first":1}}', b"\xff"])
+async def test_what_somebody_spoilt_before_it_was_sealed_is_found_and_spoils_no_file(proof: Proof, spoilt: bytes) -> None:
+    await proof.redis("XADD", keys.audit(), "11-0", "e", spoilt)
+    await proof.redis("SET", keys.audit_number(), 11)
+    await proof.write(2)
+    assert await proof.sealer.round() == 3
+    verified = verify_files(proof.folder, PublicKeys({"keys": [proof.key.public()]}))
+    fault = await proof.fault()
+    assert (verified.last, verified.fault, fault and fault.number, fault and fault.where) == (13, None, 11, "store")
+
+
 async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:
     await proof.write(3)
     await proof.redis("XDEL", keys.audit(), "12-0")
