@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -13,7 +12,7 @@ from broker.domain.canonical import canonical
 from broker.errors import Malformed
 
 
-class Caller(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
+class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
     """Who calls: the identity behind the credential, and the client's own words about itself.
 
     `agent` names the credential; `owner` is the person to whom the agent belongs, who counts as
@@ -36,7 +35,7 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True, dict=True):
     conversation: str = ""
     hold: float = 0.0
 
-    @cached_property
+    @property
     def principal(self) -> str:
         """A stable key of the verified identity: sessions, joining and mailboxes are bound to it."""
         place = (self.surface, self.conversation) if self.surface or self.conversation else ()

@@ -31,9 +31,12 @@ class Reads:
     def take(self, entry: Entry) -> None:
         match entry.event:
             case CallDecided(effect="allow") as fact:
-                reads = self._of.setdefault(fact.caller.principal, deque(maxlen=EACH))
+                caller = fact.caller.principal
+                reads = self._of.get(caller)
+                if reads is None:
+                    reads = self._of[caller] = deque(maxlen=EACH)
                 reads.append(Read(fact.at, fact.server, fact.tool))
-                self._of.move_to_end(fact.caller.principal)
+                self._of.move_to_end(caller)
                 if len(self._of) > CALLERS:
                     self._of.popitem(last=False)
             case _:
