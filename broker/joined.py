@@ -28,7 +28,9 @@ class Joined:
     @property
     def current(self) -> Policy:
         """The policy in force. Raises `PolicyInvalid` when there never was a good one."""
-        policy, enrolled = self._folder.current, self._roster.servers()
+        # This is asked several times for each call: most folders are good ones, and most have nobody enrolled.
+        policy = self._folder.held or self._folder.current
+        enrolled = self._roster.routed and self._roster.servers()
         if self._joined is None or self._of is None or self._of[0] is not policy or self._of[1] is not enrolled:
             joined = {**enrolled, **policy.servers} if enrolled else policy.servers
             self._joined, self._of = msgspec.structs.replace(policy, servers=joined), (policy, enrolled)

@@ -27,8 +27,8 @@ _TURN = 0.001
 class PolicyFolder:
     """A `PolicySource` over one folder. What is on disk and wrong never comes into force: the last good policy stays.
 
-    `tell` is called with each policy that comes into force, the first one too; `versions` keeps each. Call `load` once, then
-    run `watch`.
+    `held` is `current`, None when there never was a good one. `tell` is called with each policy that comes into force, the first
+    one too; `versions` keeps each. Call `load` once, then run `watch`.
     """
 
     def __init__(
@@ -43,16 +43,16 @@ class PolicyFolder:
         self._environment = environment
         self._tell = tell
         self._versions = versions
-        self._current: Policy | None = None
+        self.held: Policy | None = None
         self._problems: tuple[Problem, ...] = ()
         self._seen = ""
 
     @property
     def current(self) -> Policy:
         """The policy in force. Raises `PolicyInvalid` when there never was a good one."""
-        if self._current is None:
+        if self.held is None:
             raise PolicyInvalid(self._problems)
-        return self._current
+        return self.held
 
     @property
     def problems(self) -> tuple[Problem, ...]:
@@ -72,9 +72,9 @@ class PolicyFolder:
             self._refuse(error.problems)
             return
         self._problems = ()
-        if self._current is None or policy.digest != self._current.digest:
+        if self.held is None or policy.digest != self.held.digest:
             await anyio.to_thread.run_sync(self._keep, contents)
-            self._current = policy
+            self.held = policy
             _log.info("policy in force", digest=policy.digest, files=len(contents))
             self._tell(policy)
 
@@ -123,7 +123,7 @@ class PolicyFolder:
         if problems == self._problems:
             return
         self._problems = problems
-        kept = self._current.digest if self._current is not None else "none: every call is refused"
+        kept = self.held.digest if self.held is not None else "none: every call is refused"
         _log.error("policy files are wrong", in_force=kept, problems=[str(problem) for problem in problems[:20]])
 
 

@@ -46,7 +46,7 @@ _decode_declared = msgspec.json.Decoder(dict[str, Declaration]).decode
 
 
 class Roster:
-    """`servers()` is what calls may go to, `enrolments` everything. `clock` is the store's."""
+    """`servers()` is what calls may go to, `routed` the same however old, `enrolments` everything. `clock` is the store's."""
 
     def __init__(self, ledger: Ledger, *, clock: Callable[[], datetime], fresh: timedelta = FRESH) -> None:
         self._ledger = ledger
@@ -56,7 +56,7 @@ class Roster:
         self._looked: datetime | None = None
         self.enrolments: Mapping[str, Enrolment] = {}
         self.declared: Mapping[str, Declaration] = {}
-        self._servers: dict[str, Server] = _NOBODY
+        self.routed: dict[str, Server] = _NOBODY
         self._candidates: dict[str, Server] = {}
         self._over: datetime | None = None
 
@@ -67,14 +67,14 @@ class Roster:
 
     def servers(self) -> Mapping[str, Server]:
         """The enrolled servers that calls may go to, by local name. The same object until something changes."""
-        if not self._servers:
+        if not self.routed:
             return _NOBODY
         now = self._clock()
         if self._looked is None or now - self._looked >= self._fresh:
             return _NOBODY
         if self._over is not None and now >= self._over:
             self._route(now)
-        return self._servers
+        return self.routed
 
     def candidate(self, name: str) -> Server | None:
         """What a review looks at, under the name that `Enrolment.candidate` gives it."""
@@ -107,7 +107,7 @@ class Roster:
         found = [server for enrolment in self.enrolments.values() if (server := enrolment.server()) is not None]
         live = {server.name: server for server in found if server.until is None or server.until > now}
         self._over = min((server.until for server in live.values() if server.until is not None), default=None)
-        self._servers = live or _NOBODY
+        self.routed = live or _NOBODY
 
 
 def decoded(held: Held) -> dict[str, Enrolment | None]:
