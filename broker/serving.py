@@ -33,12 +33,12 @@ class Front:
         self._routes = tuple((prefix, prefix + "/", app) for prefix, app in routes.items())
         self._otherwise = otherwise
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         path = scope.get("path", "")
         for prefix, below, app in self._routes:
             if path == prefix or path.startswith(below):
-                return await app(scope, receive, send)
-        return await self._otherwise(scope, receive, send)
+                return app(scope, receive, send)
+        return self._otherwise(scope, receive, send)
 
 
 class Server(uvicorn.Server):
@@ -101,6 +101,7 @@ def server(app: ASGIApp, stopping: asyncio.Event, protocol: type[asyncio.Protoco
     """Return a server that is not started: the rooms are opened around it, so it has no lifespan of its own."""
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         http=protocol,
         ws="none",
         lifespan="off",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import structlog
@@ -159,18 +160,21 @@ class Gateway:
         self._door.check(visit)
         return await (self._visited(visit) if name else self._joint.visited(visit))
 
-    async def _visited(self, visit: Visit) -> Hold | None:
+    def _visited(self, visit: Visit) -> Coroutine[Any, Any, Hold | None]:
         """The way at one server's own address."""
         match visit.exchange.scope["method"]:
             case "POST":
-                return await self._posted(visit)
+                return self._posted(visit)
             case "GET":
-                return await self._listened(visit)
-            case "DELETE":
-                await self._sessions.end(visit)
-            case _:
-                await visit.exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
-        return None
+                return self._listened(visit)
+            case method:
+                return self._ended(visit, method)
+
+    async def _ended(self, visit: Visit, method: str) -> None:
+        if method == "DELETE":
+            await self._sessions.end(visit)
+        else:
+            await visit.exchange.reply(405, headers=[(b"allow", b"POST, GET, DELETE")])
 
     async def _still(self, visit: Visit) -> None:
         caller = await self._door.caller(visit.head, visit.exchange.scope.get("client"), "")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Coroutine
+from typing import Any
 
 from broker.domain.calls import Caller
 from broker.domain.peers import NOBODY, Peer
@@ -42,8 +44,8 @@ class Callers:
                 return LOOPBACK
         return together(await self._bearer(authorization), vouched)
 
-    async def _bearer(self, authorization: str | None) -> Caller:
+    def _bearer(self, authorization: str | None) -> Coroutine[Any, Any, Caller]:
         brought = _BEARER.fullmatch(authorization.strip()) if authorization and self._tokens.on else None
         if brought is None or kind_of(brought[1]) is not None:
-            return await self._agents.authenticate(authorization)
-        return await self._tokens.authenticate(brought[1])
+            return self._agents.authenticate(authorization)
+        return self._tokens.authenticate(brought[1])

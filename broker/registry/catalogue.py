@@ -89,7 +89,8 @@ class Catalogue:
         offer = self._offers.get(server)
         if fresh or offer is None or offer.way != _way(entry):
             offer = await self._asking.get(server)
-        pinned = await self._pin(server, tool, fresh=fresh)
+        pins = None if fresh else self._pinned
+        pinned = pins.get((server, tool), "") if pins is not None else await self._pin(server, tool, fresh=fresh)
         found = offer.tools.get(tool)
         known = _known(entry, tool, found, pinned)
         return SeenTool(known, found.definition, found.digest) if found else SeenTool(known, None)

@@ -104,7 +104,8 @@ class HttpAnswer:
         while self.status == 0:
             if self._error is not None:
                 raise self._error
-            await self._changed()
+            self._waiter = asyncio.get_running_loop().create_future()
+            await self._waiter
 
     def header(self, name: bytes, value: bytes) -> None:
         name = name.lower()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 import msgspec
 
@@ -25,13 +26,12 @@ class Ways:
         self._http = http
         self._stdio = stdio
 
-    async def forward(
+    def forward(
         self, server: str, verb: str, headers: Mapping[str, str], body: bytes, *, patient: bool = False
-    ) -> HttpAnswer | Whole | Stream:
+    ) -> Coroutine[Any, Any, HttpAnswer | Whole | Stream]:
         """Send one message on. Raises `UnknownServer`, `UpstreamUntouched`, `OutcomeLost`."""
-        if self._over_stdio(server):
-            return await self._stdio.forward(server, verb, headers, body, patient=patient)
-        return await self._http.forward(server, verb, headers, body, patient=patient)
+        way = self._stdio if self._over_stdio(server) else self._http
+        return way.forward(server, verb, headers, body, patient=patient)
 
     async def execute(self, request: ApprovalRequest, relay: Relay) -> bytes:
         """Send a stored call once, with what its caller can be asked if the server may ask by now. Raises as `forward` does."""

@@ -134,7 +134,7 @@ async def _hang(ctx: Context, params: types.CallToolRequestParams, text: str) ->
 
 async def _ask(ctx: Context, params: types.CallToolRequestParams, text: str) -> str:
     """Ask the client's user in the middle of the call: the older era only."""
-    answer = await ctx.session.elicit_form(text, {"type": "object", "properties": {"name": {"type": "string"}}})
+    answer = await ctx.session.elicit_form(text, {"type": "object", "properties": {"name": {"type": "string"}}}, ctx.request_id)
     return f"{answer.action}: {(answer.content or {}).get('name')}"
 
 
