@@ -96,6 +96,8 @@ class Process:
                 await self._gone(GRACE)
                 os.killpg(self.pid, signal.SIGKILL)
                 await self._gone(GRACE)
+            with anyio.move_on_after(GRACE):
+                await self._process.wait()  # only then it is known how it ended
             self._chatter.cancel()
             with suppress(asyncio.CancelledError):
                 await self._chatter
