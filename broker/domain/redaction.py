@@ -151,16 +151,15 @@ class _Cover:
 
     def _copy(self, value: Any, at: Location, secret: str) -> Any:
         """`secret` is the nearest member's name around that names a secret, empty where none does."""
-        rule = (self._ruled.get(at) if self._ruled else None) if self._ruled is not None else "a path that failed"
-        if rule is not None and value not in ({}, []):
-            return self._mask(value, at, Cause.RULE if self._ruled is not None else Cause.FAILED, rule)
+        if self._ruled != {}:
+            rule = self._ruled.get(at) if self._ruled is not None else "a path that failed"
+            if rule is not None and value not in ({}, []):
+                return self._mask(value, at, Cause.RULE if self._ruled is not None else Cause.FAILED, rule)
         if len(at) > DEPTH:
             return self._mask(value, at, Cause.FAILED, f"more than {DEPTH} levels")
-        if value is None or isinstance(value, (str, int, float)):
-            return self._scalar(value, at, secret)
         if isinstance(value, (list, tuple)):
             return self._items(value, at, secret)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict) or (not isinstance(value, (str, int, float)) and isinstance(value, Mapping)):
             return self._members(value, at, secret)
         return self._scalar(value, at, secret)
 
@@ -243,7 +242,8 @@ class _Cover:
         return around + step("[redacted]" if isinstance(part, str) and self._looks(part) else part)
 
     def _clean(self, value: Any) -> bool:
-        return harmless(value) or (isinstance(value, str) and not self._looks(value))
+        kind = type(value)
+        return kind is not list and kind is not dict and (harmless(value) or (kind is str and not self._looks(value)))
 
     def _looks(self, text: str) -> tuple[Span, ...]:
         """What looks like a secret in a text, of the document or another."""

@@ -21,6 +21,8 @@ _CARDS = (10**12, 10**19)
 def harmless(value: object) -> bool:
     """Can a value that stands by itself be no secret by its shape, however many there are? Said without looking into it."""
     kind = type(value)
+    if kind is list or kind is dict:
+        return False
     if kind is str:
         return len(value) < SHORTEST  # type: ignore[arg-type]  # its kind says so
     return value is None or kind is float or kind is bool or (kind is int and not _CARDS[0] < value < _CARDS[1])  # type: ignore[operator]
@@ -133,12 +135,13 @@ def spans_inside(document: object) -> dict[str, tuple[Span, ...]]:
     stack = [document]
     while stack:
         item = stack.pop()
-        if isinstance(item, (str, int)):
-            texts[str(item)] = ()
-        elif isinstance(item, (list, tuple)):
+        if isinstance(item, (list, tuple)):
             stack += [one for one in item if not harmless(one)]
+        elif isinstance(item, (str, int)):
+            texts[str(item)] = ()
         elif isinstance(item, Mapping):
-            stack += [one for one in (*item, *item.values()) if not harmless(one)]
+            stack += [one for one in item if not harmless(one)]
+            stack += [one for one in item.values() if not harmless(one)]
     return texts | spans_of(texts)
 
 
