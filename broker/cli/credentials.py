@@ -68,6 +68,7 @@ class Office:
 async def office() -> AsyncIterator[Office]:
     """Open the store as the broker would: the running one, or the embedded one for as long as this takes."""
     from broker.assets import shipped  # noqa: PLC0415 - the command line starts without these
+    from broker.data_keys import data_keys  # noqa: PLC0415
     from broker.logs import configure  # noqa: PLC0415
     from broker.policy.load import load  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
@@ -77,7 +78,10 @@ async def office() -> AsyncIterator[Office]:
     configure("warning")
     policy = load(settings.policies or shipped("policies"), environment=settings.environment)
     url = settings.redis_url.get_secret_value() if settings.redis_url else None
-    opened = open_store(url, data=settings.data.expanduser(), broker_id=f"cli-{os.getpid()}", redis_bin=settings.redis_bin)
+    opened = open_store(
+        url, data=settings.data.expanduser(), broker_id=f"cli-{os.getpid()}", redis_bin=settings.redis_bin,
+        encryption=data_keys(settings),
+    )  # fmt: skip
     async with opened as store:
         yield Office(settings, store, policy, f"os:{getpass.getuser()}")
 

@@ -101,7 +101,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             outbox=StreamOutbox(commands, changes, broker=broker_id, takeover=takeover),
             audit=audit,
             counters=WindowCounters(commands),
-            credentials=HashedCredentials(commands),
+            credentials=HashedCredentials(commands, cipher),
             keys=SigningKeys(commands),
             servers=Shelf(commands, "servers"),
             enrolled=RecordLedger(commands),

@@ -215,10 +215,17 @@ def test_explain_knows_a_pinned_tool(folder: Path, capsys: pytest.CaptureFixture
 
 
 async def park(
-    folder: Path, url: str, *, policy: str, moves: tuple[Move, ...] = (), amount: int = 400, day: float | None = None
+    folder: Path,
+    url: str,
+    *,
+    policy: str,
+    moves: tuple[Move, ...] = (),
+    amount: int = 400,
+    day: float | None = None,
+    encryption: tuple[bytes, ...] = (),
 ) -> str:
     """A refund that the policy with this digest asked about; `day` is what its counter held then."""
-    async with open_store(url, data=folder / "data", broker_id="broker-1") as store:
+    async with open_store(url, data=folder / "data", broker_id="broker-1", encryption=encryption) as store:
         make = draft(server="shop", tool="refund", arguments={"amount": amount}, group="leads")
         counters = {} if day is None else {"day": day}
 
@@ -260,11 +267,14 @@ def test_explain_of_a_request_that_does_not_exist_ends_with_status_2(capsys: pyt
     assert run(capsys, "explain", "--request", "apr_0_nothing")[0] == 2
 
 
+@pytest.mark.parametrize("encryption", [(), (b"k" * 32,)], ids=["plain", "encrypted"])
 def test_replay_without_a_file_takes_the_requests_of_the_store(
-    folder: Path, capsys: pytest.CaptureFixture[str], store: str
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, store: str, encryption: tuple[bytes, ...]
 ) -> None:
+    if encryption:
+        monkeypatch.setenv("BROKER_ENCRYPTION_KEYS", encryption[0].hex())
     rejected = review("a@example.com", Verdict.REJECT, groups=("leads",))
-    anyio.run(lambda: park(folder, store, policy="sha256:old", moves=(rejected,)))
+    anyio.run(lambda: park(folder, store, policy="sha256:old", moves=(rejected,), encryption=encryption))
     status, out, _ = run(capsys, "replay", "--json", folder / "out.json")
     assert (status, out.splitlines()[:2]) == (0, ["1 calls over 1.0 days", "  require_approval  -> require_approval         1"])
     people = json.loads((folder / "out.json").read_text())["people"]["leads"]

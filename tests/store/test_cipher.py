@@ -101,5 +101,20 @@ async def test_a_recording_that_does_not_open_hides_no_other_and_goes_with_reten
     assert await sealed_store.recordings.read() == []
 
 
+async def test_a_credential_that_somebody_wrote_into_the_store_opens_nothing(sealed_store: Store, store: Store) -> None:
+    hour = timedelta(hours=1)
+    await store.credentials.put("person", "forged", b'{"person": "fay@example.com"}', holder="fay@example.com", ttl=hour)
+    await sealed_store.credentials.put("person", "made", b'{"person": "max@example.com"}', holder="max@example.com", ttl=hour)
+    moved = await store.credentials.get("person", "made")
+    assert moved is not None
+    assert b"max@" not in moved
+    await store.credentials.put("person", "moved", moved, holder="max@example.com", ttl=hour)
+    found = [await sealed_store.credentials.get("person", name) for name in ("made", "forged", "moved")]
+    assert found == [b'{"person": "max@example.com"}', None, None]
+    assert [one.hash for one in await sealed_store.credentials.list("person")] == ["made"]
+    assert await sealed_store.credentials.take("person", "forged") is None
+    assert await sealed_store.credentials.take("person", "made") == b'{"person": "max@example.com"}'
+
+
 async def _rows(commands: Any, kind: bytes, key: bytes) -> Any:
     return await commands.run(*(("ZRANGE", key, 0, -1) if kind == b"zset" else ("XRANGE", key, "-", "+")))
