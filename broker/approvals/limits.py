@@ -1,10 +1,10 @@
-"""Limits on one agent: how fast it may call, how much it may leave with people, and no asking twice after a no."""
+"""Limits on one agent: how fast it may call, how much it may leave with people and in the audit, no asking twice after a no."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from broker.approvals.ports import Query, RequestStore
@@ -13,6 +13,7 @@ from broker.domain.requests import RequestState
 from broker.errors import TooMany
 
 _AGENTS = 10_000
+_NOTED_AGENTS = 1_000
 
 
 class Rejections(Protocol):
@@ -80,3 +81,23 @@ class Memory:
         """Return why the same call was rejected, None if it was not, or too long ago."""
         found = await self._rejections.get(self.KIND, join) if self._lasts else None
         return None if found is None else found.decode()
+
+
+class Seldom:
+    """Which of one agent's tries are written down: each thing once a minute, and `most` of them. Whoever tries without an end
+    fills no audit.
+    """
+
+    def __init__(self, most: int = 1, again: timedelta = timedelta(minutes=1)) -> None:
+        self._most = most
+        self._again = again
+        self._tries: dict[str, dict[str, datetime]] = {}
+
+    def counts(self, who: str, what: str, now: datetime) -> bool:
+        """Is this try to be written down?"""
+        if who not in self._tries and len(self._tries) >= _NOTED_AGENTS:
+            self._tries.clear()
+        fresh = {tried: at for tried, at in self._tries.get(who, {}).items() if now - at < self._again}
+        counts = what not in fresh and len(fresh) < self._most
+        self._tries[who] = fresh | ({what: now} if counts else {})
+        return counts

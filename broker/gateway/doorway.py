@@ -7,8 +7,9 @@ nothing else. What is listed then is what the rules would let a caller without a
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from broker.approvals.limits import Seldom
 from broker.domain.calls import Caller
 from broker.domain.events import Noted
 from broker.domain.servers import Server
@@ -23,10 +24,8 @@ ANYBODY = Caller()
 # What anybody may send to a server whose discovery is public.
 _DISCOVERY = frozenset(("server/discover", "tools/list", "initialize", "notifications/initialized", "ping"))
 
-# One agent's tries that are written down in this time, each server once: whoever tries without an end fills no audit.
-SELDOM = timedelta(minutes=1)
+# One agent's tries that are written down in a minute, each server once.
 MOST_TRIES = 20
-MOST_AGENTS = 1_000
 _LONGEST = 100
 
 
@@ -41,7 +40,7 @@ class Doorway:
         self._barred = barred
         self._note = note
         self._clock = clock
-        self._tries: dict[str, dict[str, datetime]] = {}
+        self._seldom = Seldom(MOST_TRIES)
 
     async def caller(self, head: Head, client: tuple[str, int] | None, name: str) -> Caller:
         """Return who sends something to the server `name`, empty for that of all.
@@ -82,8 +81,8 @@ class Doorway:
 
     async def strayed(self, name: str, caller: Caller, why: str) -> None:
         """Write down that a caller found no way to a server, each a few times a minute."""
-        now, who = self._clock(), caller.principal
-        if not self._counts(who, name, now):
+        now = self._clock()
+        if not self._seldom.counts(caller.principal, name, now):
             return
         try:
             who = caller.user or caller.agent or caller.workload
@@ -91,14 +90,6 @@ class Doorway:
             await self._note(Noted(at=now, what="server.closed", who=who, fields=fields))
         except StoreUnavailable:
             return  # nothing was let through, whatever can be written
-
-    def _counts(self, who: str, name: str, now: datetime) -> bool:
-        if who not in self._tries and len(self._tries) >= MOST_AGENTS:
-            self._tries.clear()
-        fresh = {tried: at for tried, at in self._tries.get(who, {}).items() if now - at < SELDOM}
-        counts = name not in fresh and len(fresh) < MOST_TRIES
-        self._tries[who] = fresh | ({name: now} if counts else {})
-        return counts
 
     def _public(self, name: str) -> bool:
         try:

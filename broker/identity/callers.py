@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Coroutine
 from typing import Any
 
@@ -11,9 +10,8 @@ from broker.domain.peers import NOBODY, Peer
 from broker.identity.access_tokens import AccessTokens
 from broker.identity.agents import AgentTokens
 from broker.identity.proxies import TrustedProxies, on_this_machine, together
-from broker.identity.secrets import kind_of
+from broker.identity.secrets import carried, kind_of
 
-_BEARER = re.compile(r"Bearer +(\S+)", re.ASCII | re.IGNORECASE)
 LOOPBACK = Caller(agent="loopback")
 
 
@@ -45,7 +43,7 @@ class Callers:
         return together(await self._bearer(authorization), vouched)
 
     def _bearer(self, authorization: str | None) -> Coroutine[Any, Any, Caller]:
-        brought = _BEARER.fullmatch(authorization.strip()) if authorization and self._tokens.on else None
-        if brought is None or kind_of(brought[1]) is not None:
+        token = carried(authorization) if authorization and self._tokens.on else None
+        if token is None or kind_of(token) is not None:
             return self._agents.authenticate(authorization)
-        return self._tokens.authenticate(brought[1])
+        return self._tokens.authenticate(token)

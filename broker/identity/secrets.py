@@ -42,8 +42,14 @@ def kind_of(secret: str) -> Kind | None:
     return _KINDS.get(shape[1]) if shape else None
 
 
+def carried(authorization: str) -> str | None:
+    """Return the token of an `Authorization: Bearer …` header (RFC 6750, section 2.1), None where the header is none."""
+    header = _BEARER.fullmatch(authorization.strip())
+    return header[1] if header is not None else None
+
+
 def bearer(authorization: str | None, expected: Kind) -> str:
-    """Return the secret of an `Authorization: Bearer …` header (RFC 6750, section 2.1).
+    """Return the secret that an Authorization header carries.
 
     Raises `Unauthenticated` unless it is one of the `expected` kind: an agent's token opens no page for people, and no
     person's token makes calls.
@@ -52,12 +58,12 @@ def bearer(authorization: str | None, expected: Kind) -> str:
         raise Unauthenticated("a bearer token is needed")
     if (plain := _OURS[expected].fullmatch(authorization)) is not None:
         return plain[1]
-    header = _BEARER.fullmatch(authorization.strip())
-    if header is None:
+    secret = carried(authorization)
+    if secret is None:
         raise Unauthenticated("the Authorization header has to be `Bearer` and a token")
-    kind = kind_of(header[1])
+    kind = kind_of(secret)
     if kind is None:
         raise Unauthenticated("the token is not known")
     if kind is not expected:
         raise Unauthenticated(f"this is a token of kind `{kind.value}`, and one of kind `{expected.value}` is needed")
-    return header[1]
+    return secret

@@ -9,7 +9,7 @@ import pytest
 from broker.approvals.brakes import Brakes
 from broker.approvals.desk import Parked
 from broker.approvals.guard import Admitted
-from broker.approvals.limits import Memory, Pace, Waiting
+from broker.approvals.limits import Memory, Pace, Seldom, Waiting
 from broker.approvals.stops import EVERYBODY, LOOK, Stop, Stops
 from broker.domain.calls import Caller
 from broker.domain.outcomes import Code, Refused
@@ -134,3 +134,10 @@ async def test_a_memory_of_no_time_remembers_nothing(store: Store, policies: Pol
     await counter.reject(request)
     await counter.desk.delivered(request.id)
     assert isinstance(await counter.ask(40), Parked)
+
+
+def test_what_one_agent_tries_is_written_down_once_a_minute_and_not_without_an_end() -> None:
+    seldom = Seldom(most=2)
+    tries = [("a", "x", 0), ("a", "x", 59), ("a", "y", 1), ("a", "z", 2), ("b", "z", 2), ("a", "x", 60), ("a", "z", 60)]
+    counted = [(who, what, after) for who, what, after in tries if seldom.counts(who, what, NOW + timedelta(seconds=after))]
+    assert counted == [("a", "x", 0), ("a", "y", 1), ("b", "z", 2), ("a", "x", 60)]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 
+from broker.approvals.limits import Seldom
 from broker.channels.web.ports import Authenticate, Note
 from broker.domain.calls import Caller
 from broker.domain.events import Noted
 from broker.errors import Forbidden, StoreUnavailable, Unauthenticated
 
-# One entry an agent in this time: whoever tries without an end fills no audit.
-SELDOM = timedelta(minutes=1)
-MOST = 1_000
 # Characters of a text that may be a credential, and how many of them are tried in one form.
 SHORTEST, LONGEST = 16, 8_192
 AT_ONCE = 4
@@ -26,7 +24,7 @@ class Intruders:
         self._callers = callers
         self._note = note
         self._clock = clock
-        self._noted: dict[str, datetime] = {}
+        self._seldom = Seldom()
 
     async def keep_out(self, credentials: Iterable[str], path: str) -> None:
         """Raises `Forbidden` if one of these texts, brought by somebody who is not signed in, is an agent's credential."""
@@ -48,9 +46,5 @@ class Intruders:
 
     async def _noted_once(self, caller: Caller, path: str) -> None:
         now, who = self._clock(), caller.agent or caller.workload or caller.user
-        if now - self._noted.get(who, now - SELDOM) < SELDOM:
-            return
-        if len(self._noted) >= MOST:
-            self._noted.clear()
-        self._noted[who] = now
-        await self._note(Noted(at=now, what="agent.refused", who=who, fields={"path": path[:200]}))
+        if self._seldom.counts(who, path, now):
+            await self._note(Noted(at=now, what="agent.refused", who=who, fields={"path": path[:200]}))
