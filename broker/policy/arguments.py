@@ -17,6 +17,7 @@ LEAST = 8
 # Values and names in what a call brings beside its arguments: MCP has few there.
 MOST_BESIDE = 4_096
 _MOST = 2**53 - 1
+_TEXTS = frozenset((str,))
 _TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"
 
 
@@ -34,6 +35,9 @@ def unfit(arguments: Any) -> str:
             return _TOO_LARGE
         below: list[Any] = []
         for value in level:
+            if type(value) is str and value.isascii():  # as most are
+                size += max(LEAST, len(value))
+                continue
             weight = _weighed(value, below)
             if isinstance(weight, str):
                 return weight
@@ -72,14 +76,14 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
     """The size of one value without its children, which go to `below`; or what is wrong with it."""
     match value:
         case str():
-            return max(LEAST, len(value)) if value.isascii() else _utf8(value)
+            return _utf8(value)
         case bool() | None:
             return LEAST
         case int():
             return LEAST if -_MOST <= value <= _MOST else "a whole number is beyond 2^53 - 1"
         case float():
             return LEAST if math.isfinite(value) else "a number is not finite"
-        case dict() if all(isinstance(name, str) for name in value):
+        case dict() if set(map(type, value)) <= _TEXTS:
             below.extend(value)
             below.extend(value.values())
             return LEAST
@@ -92,6 +96,6 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
 
 def _utf8(text: str) -> int | str:
     try:
-        return len(text.encode())
+        return max(LEAST, len(text.encode()))
     except UnicodeEncodeError:
         return "a text holds half a surrogate pair"
