@@ -50,6 +50,7 @@ FOR_MEMBERS = {
     "GET /policies", "GET /servers", "GET /insights", "GET /health", "GET /policies/rules/{rule:str}",
     "POST /policies/rules/{rule:str}", "POST /policies/rules/{rule:str}/patch", "GET /servers/{name:str}", "GET /enrol",
     "POST /enrol", "POST /servers/{name:str}/moves", "POST /servers/{name:str}/reviews", "POST /servers/{name:str}/tools",
+    "POST /health/stops", "POST /health/stops/lift",
 }  # fmt: skip
 """About the broker: for members of its groups."""
 
