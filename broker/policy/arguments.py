@@ -35,9 +35,6 @@ def unfit(arguments: Any) -> str:
             return _TOO_LARGE
         below: list[Any] = []
         for value in level:
-            if type(value) is str and value.isascii():  # as most are
-                size += max(LEAST, len(value))
-                continue
             weight = _weighed(value, below)
             if isinstance(weight, str):
                 return weight
@@ -76,7 +73,7 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
     """The size of one value without its children, which go to `below`; or what is wrong with it."""
     match value:
         case str():
-            return _utf8(value)
+            return max(LEAST, len(value)) if value.isascii() else _utf8(value)
         case bool() | None:
             return LEAST
         case int():
@@ -96,6 +93,6 @@ def _weighed(value: Any, below: list[Any]) -> int | str:
 
 def _utf8(text: str) -> int | str:
     try:
-        return max(LEAST, len(text.encode()))
+        return len(text.encode())
     except UnicodeEncodeError:
         return "a text holds half a surrogate pair"
