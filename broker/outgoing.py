@@ -33,6 +33,8 @@ _GIVEN_OUT = ip_network("2000::/3")
 # Metadata of Azure and Oracle, and ranges that Pythons disagree about: never public, whatever the registries say.
 _NEVER_PUBLIC = tuple(map(ip_network, ("168.63.129.16", "192.0.0.0/24", "100.64.0.0/10", "2001::/23", "3fff::/20")))
 _NAT64 = ip_network("64:ff9b::/96")
+# Bytes of a document that the broker asks for: keys, tokens, descriptions.
+LARGEST = 1 << 20
 # Seconds after which the next address of a name is tried beside the first (RFC 8305, section 5).
 _NEXT_AFTER = 0.25
 
@@ -126,6 +128,16 @@ def client(reach: Reach, *, within: float = 5.0) -> aiohttp.ClientSession:
         connector=Connector(reach), cookie_jar=aiohttp.DummyCookieJar(), trust_env=False,
         timeout=aiohttp.ClientTimeout(total=within),
     )  # fmt: skip
+
+
+async def document(answer: aiohttp.ClientResponse) -> bytes:
+    """Return the body of an answer to a question of the broker's own. Raises `ValueError` for one that is no document's size."""
+    body = bytearray()
+    async for chunk in answer.content.iter_any():
+        body += chunk
+        if len(body) > LARGEST:
+            raise ValueError("the answer is too large")
+    return bytes(body)
 
 
 def refused(error: BaseException) -> str:

@@ -14,6 +14,8 @@ import pytest
 
 from broker.running import Running, running
 from broker.settings import Settings, TokenIssuer
+from broker.store import keys
+from broker.store.open import open_store
 from tests.conftest import empty
 from tests.fakes.provider import BASE, Provider
 from tests.fakes.serving import started
@@ -54,6 +56,17 @@ async def _get(url: str) -> tuple[int, str]:
 async def test_a_broker_says_that_it_lives_and_is_ready(served: Running) -> None:
     assert await _get(served.url + "/healthz") == (200, '{"status":"alive"}')
     assert await _get(served.url + "/readyz") == (200, '{"status":"ready"}')
+
+
+async def test_a_broker_forgets_the_calls_of_replays_that_are_older_than_retention_says(
+    fresh_url: str, folder: Path, tmp_path: Path
+) -> None:  # fmt: skip
+    async with open_store(fresh_url, data=tmp_path / "before", broker_id="before") as store:
+        await store.audit._commands.run("XADD", keys.recordings(), "1-0", "c", b"{}")  # of 1970
+        async with running(Settings(redis_url=fresh_url, policies=folder, data=tmp_path / "data", port=0)):
+            with anyio.fail_after(5):
+                while await store.recordings.read():
+                    await store.requests.due(1)
 
 
 async def test_a_broker_that_is_told_to_stop_is_not_ready(served: Running) -> None:

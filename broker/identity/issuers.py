@@ -16,7 +16,7 @@ from joserfc.jwk import KeySet, KeySetSerialization
 
 from broker.errors import Unauthenticated
 from broker.identity.spiffe import signing_keys
-from broker.outgoing import Reach, client
+from broker.outgoing import Reach, client, document
 
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
 FRESH = 600.0
@@ -117,5 +117,5 @@ class Keys:
 
 async def _json(asking: aiohttp.ClientSession, url: str) -> dict[str, Any]:
     async with asking.get(url, allow_redirects=False, raise_for_status=True) as answer:
-        found: dict[str, Any] = await answer.json(content_type=None)
+        found: dict[str, Any] = msgspec.json.decode(await document(answer), type=dict[str, Any])
         return found

@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -26,7 +27,7 @@ from broker.errors import Unauthenticated
 from broker.identity.access_tokens import ALGORITHMS, LEEWAY
 from broker.identity.issuers import FRESH, Issuer, Keys
 from broker.identity.ports import Credentials
-from broker.outgoing import Reach, client
+from broker.outgoing import Reach, client, document
 
 ROUND = timedelta(minutes=10)
 REMEMBERED = timedelta(days=3650)
@@ -248,7 +249,7 @@ class _Door:
                 client(self._reach) as asking,
                 asking.request(method, url, allow_redirects=False, raise_for_status=True, **more) as answer,
             ):
-                found = await answer.json(content_type=None)
+                found = json.loads(await document(answer))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             raise Unauthenticated("the identity provider can't be asked now, or refuses") from None
         if not isinstance(found, dict):

@@ -12,7 +12,7 @@ import msgspec
 
 from broker.domain.servers import Authorization
 from broker.errors import UpstreamUntouched
-from broker.outgoing import refused
+from broker.outgoing import document, refused
 from broker.upstream.kept_secrets import Secret
 
 # RFC 6750 section 2.1.
@@ -28,7 +28,7 @@ async def granted(client: aiohttp.ClientSession, auth: Authorization, secret: st
     uri, headers, body = _request(auth, secret, form)
     try:
         async with client.post(uri, headers=headers, data=body, allow_redirects=False) as answer:
-            status, told = answer.status, await answer.read()
+            status, told = answer.status, await document(answer)
     except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
         why = refused(error) or type(error).__name__
         raise UpstreamUntouched(f"the token endpoint can't be asked ({why})") from None

@@ -13,12 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from joserfc.jwk import ECKey, RSAKey
 
+from broker import outgoing
 from broker.domain.calls import Caller
 from broker.errors import Unauthenticated
 from broker.identity import issuers
 from broker.identity.access_tokens import AccessTokens
 from broker.identity.issuers import Issuer
 from tests.fakes.provider import BASE, NOW, Provider
+from tests.fakes.scripted import Reply, Seen, Upstream
+from tests.gateway.rig import serving
 
 
 async def test_a_users_token_names_user_groups_and_client(provider: Provider, tokens: AccessTokens) -> None:
@@ -198,6 +201,18 @@ async def test_an_issuer_that_is_away_lets_nobody_in(tokens: AccessTokens, provi
     away = AccessTokens([Issuer("http://127.0.0.1:9")], base=BASE, clock=lambda: NOW)
     with pytest.raises(Unauthenticated, match="can't be had"):
         await away.authenticate(provider.token(iss="http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b'"x"', b" " * (outgoing.LARGEST + 1)], ids=["list", "half", "text", "endless"])
+async def test_an_issuer_that_answers_with_something_else_lets_nobody_in(body: bytes) -> None:
+    async def odd(seen: Seen, reply: Reply) -> None:
+        await reply.raw(200, body, content_type="application/json")
+
+    upstream = Upstream()
+    upstream.on = {"GET": odd}
+    async with serving(upstream) as url:
+        with pytest.raises(Unauthenticated, match="can't be had"):
+            await issuers.Keys(Issuer(url)).of("first")
 
 
 async def test_an_issuer_that_does_not_answer_is_left_alone_for_a_second_and_keeps_nobody_else_waiting(tmp_path: Path) -> None:
