@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from broker.domain.calls import Caller
-from broker.errors import StoreUnavailable, Unauthenticated
+from broker.errors import ConfigInvalid, StoreUnavailable, Unauthenticated
 from broker.identity.ports import Credentials
 from broker.identity.secrets import Kind, bearer, hash_of, new_secret
 
@@ -72,7 +72,9 @@ class AgentTokens:
         self, agent: str, *, owner: str, lasts: timedelta, servers: tuple[str, ...] | None = None, user: str = "",
         groups: tuple[str, ...] = (), surface: str = "", hold: timedelta = timedelta(),
     ) -> str:  # fmt: skip
-        """Make a token and return its secret: the only time that it can be read."""
+        """Make a token and return its secret: the only time that it can be read. Raises `ConfigInvalid` for what is no name."""
+        if agent in ("", "*") or not agent.isprintable() or agent != agent.strip():
+            raise ConfigInvalid("an agent's name is plain text, and not *: that stands for all agents where they are stopped")
         secret, now = new_secret(Kind.AGENT), self._clock()
         token = AgentToken(agent, owner, now, now + lasts, servers, user, groups, surface, hold.total_seconds())
         await self._credentials.put(Kind.AGENT, hash_of(secret), _encode(token), holder=agent, ttl=lasts)

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from broker.domain.calls import Caller
-from broker.errors import StoreUnavailable, Unauthenticated
+from broker.errors import ConfigInvalid, StoreUnavailable, Unauthenticated
 from broker.identity.agents import AgentTokens
 from broker.identity.ports import Credentials
 from broker.identity.secrets import hash_of
@@ -144,3 +144,12 @@ async def test_an_agents_surface_is_that_of_its_token_and_so_is_its_hold(credent
     assert (through.surface, without.surface) == ("webapp", "")
     assert (through.hold, without.hold) == (30.0, 0.0)
     assert through.principal != without.principal
+
+
+@pytest.mark.parametrize("name", ["", "*", " bot", "bot\n", "b\u202eot"])
+async def test_no_agent_has_the_name_of_all_agents_nor_one_that_can_not_be_seen(
+    credentials: HashedCredentials, clock: Clock, name: str
+) -> None:
+    with pytest.raises(ConfigInvalid, match="name is plain text"):
+        await AgentTokens(credentials, clock=clock).add(name, owner="sam@example.com", lasts=timedelta(hours=1))
+    assert await AgentTokens(credentials, clock=clock).all() == []
