@@ -66,3 +66,12 @@ async def empty(url: str) -> None:
         await commands.run("FLUSHALL")
     finally:
         await commands.stop()
+
+
+@pytest.fixture
+async def raw(store_url: str) -> AsyncIterator[Commands]:
+    """Commands past the store, to see what it wrote and to break things."""
+    commands = Commands(store_url, "tests", lambda _: None)
+    commands.start()
+    yield commands
+    await commands.stop()

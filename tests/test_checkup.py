@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -20,6 +21,12 @@ from tests.fakes.samples import noted
 SERVERS = (
     "servers: {payments: {url: 'http://127.0.0.1:9/mcp', headers: {Authorization: 'env:NOT_SET_ANYWHERE'}, tools: {a: {}}}}\n"
 )
+
+
+@pytest.fixture(autouse=True)
+def no_variables_of_whoever_runs_this(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("BROKER_")]:
+        monkeypatch.delenv(name)
 
 
 async def findings(folder: Path, settings: Settings, store: Store) -> list[Finding]:

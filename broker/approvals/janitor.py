@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 from broker.approvals.ports import RequestStore
 from broker.chores import Chore, repeating
 from broker.domain.requests import ApprovalRequest, Change, RequestState
-from broker.errors import RequestError, WrongMove
+from broker.errors import RecordUnreadable, RequestError, WrongMove
 
 Forget = Callable[[datetime], Awaitable[object]]
 
 SWEEP = 0.25
 TIDY = 60.0
+# Requests that are looked at in one sweep, and with those that can't be read.
+AT_ONCE = 200
+MOST = 5_000
 
 
 class Janitor:
@@ -28,6 +31,7 @@ class Janitor:
         self._also = also
         self._keep = keep
         self._clock = clock
+        self._stuck = 0
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -35,10 +39,19 @@ class Janitor:
             yield
 
     async def sweep(self) -> None:
-        """Move every request whose time has come, by the store's clock."""
-        for request_id in await self._requests.due(limit=200):
-            with suppress(RequestError):
+        """Move every request whose time has come, by the store's clock.
+
+        Records that can't be read stay due for ever: as many more are looked at, so that they hold up no other.
+        """
+        stuck = 0
+        for request_id in await self._requests.due(limit=min(AT_ONCE + self._stuck, MOST)):
+            try:
                 await self._requests.update(request_id, due_move)
+            except RecordUnreadable:
+                stuck += 1
+            except RequestError:
+                continue
+        self._stuck = stuck
 
     async def tidy(self) -> None:
         """Delete ended requests that are older than retention says, and what else is kept of calls."""

@@ -3,10 +3,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import pytest
 
 from broker.approvals.janitor import Janitor
 from broker.domain.outcomes import Code, Refused
 from broker.domain.requests import RequestState
+from broker.store import keys
+from broker.store.connection import Commands
 from tests.approvals.conftest import AGENT, RULES, Counter
 
 SOON = RULES.replace("timeout: 15m", "timeout: 1s")
@@ -45,6 +48,20 @@ async def test_an_escalation_lets_a_second_group_answer(counter: Counter) -> Non
         while (await counter.desk.look(request.id)).escalated != ("leads",):
             await janitor(counter).sweep()
     assert (await counter.approve(request, "lee@example.com")).state is RequestState.APPROVED
+
+
+async def test_records_that_cannot_be_read_keep_no_other_from_its_end(
+    counter: Counter, raw: Commands, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.approvals.janitor.AT_ONCE", 1)
+    counter.policies.write(rules=SOON)
+    spoilt, whole = [await counter.parked(amount) for amount in (40, 41)], await counter.parked(42)
+    for request in spoilt:
+        await raw.run("HSET", keys.record(request.id), "b", b"{}")
+    sweeper = janitor(counter)
+    with anyio.fail_after(10):
+        while (await counter.desk.look(whole.id)).state is not RequestState.EXPIRED:
+            await sweeper.sweep()
 
 
 async def test_what_is_not_due_is_left_alone(counter: Counter) -> None:

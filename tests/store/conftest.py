@@ -12,7 +12,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from broker.store.connection import Commands
 from broker.store.embedded import Embedded
 
 SERVERS = ("valkey", "redis-server")
@@ -64,12 +63,3 @@ async def victim(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         if server.pid():
             server.thaw()
     await server.stop()
-
-
-@pytest.fixture
-async def raw(store_url: str) -> AsyncIterator[Commands]:
-    """Commands past the store, to see what it wrote and to break things."""
-    commands = Commands(store_url, "tests", lambda _: None)
-    commands.start()
-    yield commands
-    await commands.stop()
