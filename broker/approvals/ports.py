@@ -5,7 +5,6 @@ Whoever implements one raises `StoreUnavailable` when the store can't be reached
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from datetime import datetime, timedelta
@@ -18,6 +17,7 @@ from broker.domain.events import Entry, Event
 from broker.domain.people import Group
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
 from broker.domain.reviews import Review
+from broker.errors import StoreUnavailable
 from broker.policy.model import CounterUse, Policy
 
 
@@ -123,9 +123,13 @@ class Outbox(Protocol):
         ...
 
 
+Told = Callable[[StoreUnavailable | None], None]
+"""Hears of an event that it is durable (None), or why it could not be written."""
+
+
 class AuditLog(Protocol):
-    def begin(self, event: Event) -> asyncio.Future[None]:
-        """Durable when it is done. Gap-free numbers. It must not be cancelled."""
+    def begin(self, event: Event, told: Told) -> None:
+        """Begin to write. Gap-free numbers. `told` hears how it went, once: it must be quick, and must not raise."""
         ...
 
     async def append(self, event: Event) -> None:

@@ -17,22 +17,25 @@ class Writing:
     def __init__(self, audit: AuditLog, event: Event) -> None:
         self._audit = audit
         self._event = event
-        self._written = audit.begin(event)
-        self._written.add_done_callback(self._ended)
+        self._waiting: list[asyncio.Future[None]] = []
+        self._written = False
         self._spooling: asyncio.Future[None] | None = None
+        audit.begin(event, self._ended)
 
     async def durable(self) -> None:
         """Return once the event is in the store, or on disk. Who gives up waiting does not stop it."""
-        if not self._written.done():
+        if not self._written and self._spooling is None:
             heard = asyncio.get_running_loop().create_future()
-            self._written.add_done_callback(lambda _: None if heard.done() else heard.set_result(None))
+            self._waiting.append(heard)
             await heard
-        self._ended(self._written)
         if self._spooling is not None:
             await asyncio.shield(self._spooling)
-        else:
-            self._written.result()
 
-    def _ended(self, written: asyncio.Future[None]) -> None:
-        if self._spooling is None and not written.cancelled() and isinstance(written.exception(), StoreUnavailable):
+    def _ended(self, error: StoreUnavailable | None) -> None:
+        if error is None:
+            self._written = True
+        else:
             self._spooling = asyncio.ensure_future(self._audit.spool(self._event))
+        for heard in self._waiting:
+            if not heard.done():
+                heard.set_result(None)

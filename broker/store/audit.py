@@ -13,6 +13,7 @@ from itertools import groupby, islice
 import msgspec
 import structlog
 
+from broker.approvals.ports import Told
 from broker.domain.events import Entry, Event, Noted, decode_event, encode_event
 from broker.domain.requests import RequestId
 from broker.errors import StoreUnavailable, VersionConflict
@@ -33,7 +34,7 @@ DOUBTS = 10_000
 DRAIN = 1.0
 
 
-_Batch = list[tuple[Event, bytes, asyncio.Future[None]]]
+_Batch = list[tuple[Event, bytes, Told]]
 
 
 class _Lane:
@@ -73,18 +74,27 @@ class Audit:
         self._fail(self._waiting, "the store was closed")
         await self._spool.close()
 
-    def begin(self, event: Event) -> asyncio.Future[None]:
-        """Durable when it is done. Fails with `StoreUnavailable`: then the same event object may be given to `spool`."""
-        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((event, encode_event(self._stamped(event)), done))
+    def begin(self, event: Event, told: Told) -> None:
+        """Begin to write. Where `told` hears of an error, the same event object may be given to `spool`."""
+        self._waiting.append((event, encode_event(self._stamped(event)), told))
         if self._writing is None or self._writing.done():
             batch = self._next_batch()
             self._writing = asyncio.create_task(self._write_on(batch, self._begun(batch)))
-        return done
 
     async def append(self, event: Event) -> None:
-        """Durable when it returns. Raises `StoreUnavailable`, as `begin` does."""
-        await self.begin(event)
+        """Durable when it returns. Raises `StoreUnavailable`; then the same event object may be given to `spool`."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def told(error: StoreUnavailable | None) -> None:
+            if done.done():
+                return
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+
+        self.begin(event, told)
+        await done
 
     async def spool(self, event: Event) -> None:
         """Keep an event on disk while the store is away; it is appended when the store is back.
@@ -146,9 +156,8 @@ class Audit:
             rest, self._waiting = self._waiting, []
             self._fail(batch + rest, error.message)
         else:
-            for _, _, done in batch:
-                if not done.done():
-                    done.set_result(None)
+            for _, _, told in batch:
+                told(None)
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._tell, batch)  # first whoever waits hears of it, then goes on, then this
 
@@ -183,9 +192,8 @@ class Audit:
 
     @staticmethod
     def _fail(batch: _Batch, why: str) -> None:
-        for _, _, done in batch:
-            if not done.done():
-                done.set_exception(StoreUnavailable(why))
+        for _, _, told in batch:
+            told(StoreUnavailable(why))
 
     # -- draining the spool -------------------------------------------------------------------------------
 
