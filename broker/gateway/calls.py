@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, assert_never
 
 import msgspec
@@ -78,15 +78,13 @@ class Calls:
             return None
 
     async def _judged(self, visit: Visit) -> Hold | None:
-        headers = visit.headers()
-        if visit.head.parameters:
-            headers |= await checked_parameters(visit, self._schemas)
+        parameters = await checked_parameters(visit, self._schemas) if visit.head.parameters else {}
         call = _call_of(visit)
         if is_asked(visit.message.params.get("requestState")):
             return await self._confirmed(visit, call)
         verdict = await self._judge.admit(call, _origin(visit, self._broker))
         if isinstance(verdict, Admitted):
-            await self._passed(visit, headers, verdict)
+            await self._passed(visit, parameters, verdict)
             return None
         return await self._acted(visit, verdict)
 
@@ -103,10 +101,10 @@ class Calls:
                 assert_never(verdict)
         return None
 
-    async def _passed(self, visit: Visit, headers: dict[str, str], admitted: Admitted) -> None:
+    async def _passed(self, visit: Visit, parameters: Mapping[str, str], admitted: Admitted) -> None:
         answered, outcome = False, "failed"
         try:
-            answered = await self._passing.post(visit, headers, recorded=admitted.recorded)
+            answered = await self._passing.post(visit, {**visit.headers(), **parameters}, recorded=admitted.recorded)
         except BrokerError as error:
             outcome = error.code
             await admitted.recorded()

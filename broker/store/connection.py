@@ -89,9 +89,10 @@ class Commands:
     def begin(self, script: Script, keys: Sequence[str], arguments: Iterable[Argument]) -> Awaitable[Any]:
         """Begin `script`: it is under way when this returns, unless all lanes are busy. What is returned is awaited once."""
         rest: Command = (len(keys), *keys, *arguments)
-        sent = self._exchanged((("EVALSHA", script.sha, *rest),))
+        unit = Unit((("EVALSHA", script.sha, *rest),))
+        self._queue.append(unit)
         self._hand_out()
-        return self._ended(script, rest, sent)
+        return self._ended(script, rest, unit.replies)
 
     async def _ended(self, script: Script, rest: Command, sent: asyncio.Future[list[Any]]) -> Any:
         reply = (await sent)[0]
