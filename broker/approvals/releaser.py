@@ -7,6 +7,7 @@ and counters are asked again first (`fitness.py`), with the clock of that moment
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -33,6 +34,9 @@ SCAN = 1.0
 DRAIN = 3.0
 # Messages an attached caller may lag behind; the answer itself never goes this way.
 BACKLOG = 1_000
+# Claims that a broker remembers, and what is said of a request that comes back after its own.
+REMEMBERED = 50_000
+PUT_BACK = "this broker began to run it before, and the store has forgotten that: it was put back, or failed over"
 TOOL_ERROR = "the tool ran and answered with an error"
 
 
@@ -86,6 +90,7 @@ class Releaser:
         self._grace = grace
         self._lines: dict[RequestId, list[_Queue | _Ear]] = {}
         self._busy: set[RequestId] = set()
+        self._claimed: OrderedDict[RequestId, None] = OrderedDict()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -173,9 +178,19 @@ class Releaser:
                 self._broker, nonce, now, lease=self._lease, policy=fit.policy, definition=fit.definition
             ),
         )
-        if claimed.claim is not None:
-            with structlog.contextvars.bound_contextvars(trace=claimed.origin.trace):
+        with structlog.contextvars.bound_contextvars(trace=claimed.origin.trace):
+            if request_id in self._claimed:
+                log.error("release.again", request=request_id)
+                await self._lost(request_id, PUT_BACK)
+            elif claimed.claim is not None:
+                self._remember(request_id)
                 await self._run(claimed, claimed.claim, fit)
+
+    def _remember(self, request_id: RequestId) -> None:
+        """Nothing that is claimed is ever approved again, unless the store went back: after a failover, or by somebody's hand."""
+        self._claimed[request_id] = None
+        if len(self._claimed) > REMEMBERED:
+            self._claimed.popitem(last=False)
 
     async def _run(self, request: ApprovalRequest, claim: Claim, fit: Fit) -> None:
         async with anyio.create_task_group() as tasks:

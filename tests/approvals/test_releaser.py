@@ -8,9 +8,11 @@ import msgspec
 import pytest
 
 from broker.approvals.janitor import Janitor
+from broker.approvals.releaser import PUT_BACK
 from broker.domain.outcomes import Code, Gone, Refused, Released, Unknown
 from broker.domain.requests import RequestState
 from broker.errors import OutcomeLost, UpstreamUntouched
+from broker.store.connection import Commands
 from tests.approvals.conftest import AGENT, PEOPLE, RULES, SERVERS, Counter
 
 
@@ -22,6 +24,21 @@ async def test_an_approved_call_runs_once_with_the_reviewed_arguments(running: C
     assert await running.facts() == ["request.opened", "request.reviewed", "request.claimed", "request.finished"]
     assert [entry.number for entry in await running.store.audit.about(request.id)] == [1, 2, 3, 4]
     assert await running.desk.outcome(request.id, AGENT, within=0) == Released(request.id, running.ledger.answer)
+
+
+async def test_a_store_that_goes_back_to_before_the_claim_runs_nothing_twice(counter: Counter, raw: Commands) -> None:
+    request = await counter.parked(40)
+    await counter.approve(request)
+    names = await raw.run("KEYS", "*")
+    dumps = [await raw.run("DUMP", name) for name in names]
+    await counter.releaser.release(request.id)
+    await raw.run("FLUSHALL")
+    for name, dump in zip(names, dumps, strict=True):
+        await raw.run("RESTORE", name, 0, dump)
+    assert (await counter.desk.look(request.id)).state is RequestState.APPROVED
+    await counter.releaser.release(request.id)
+    after = await counter.desk.look(request.id)
+    assert (after.state, after.note, counter.ledger.rows) == (RequestState.UNKNOWN, PUT_BACK, [{"amount": 40}])
 
 
 async def test_a_rejected_call_never_runs(running: Counter) -> None:

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from tests.house.defences import DEFENCES, Defence
 from tests.house.more_defences import MORE
+from tests.house.record_defences import KEPT
 from tests.house.rooms import ROOT
 
-ALL = (*DEFENCES, *MORE)
+ALL = (*DEFENCES, *MORE, *KEPT)
 _COPIED = ("broker", "tests", "templates", "policies", "pyproject.toml", "README.md", "SECURITY.md")
 _LONGEST = 300
 
