@@ -83,6 +83,9 @@ async def seal_findings(store: Store, keys: Mapping[str, Any]) -> list[Finding]:
     if sealed > last:
         told = f"{sealed} events were sealed, and the store holds no more than {last}: it was put back, or cut"
         return [Finding(Level.WRONG, "audit", told, "broker audit verify")]
+    if last > sealed and [number for number, _ in await store.audit.raw(sealed, 1)] != [sealed + 1]:
+        told = f"event {sealed + 1} is missing in the store, and nothing is sealed over a gap: the proof ends there"
+        return [Finding(Level.WRONG, "audit", told, "broker audit verify")]
     if seal is not None and seal.key not in {key["kid"] for key in keys["keys"]}:
         mend = "give all brokers of a store one BROKER_SIGNING_KEY_FILE, with all keys that ever signed"
         return [Finding(Level.WARNING, "audit", "the last seal was made with a key that is not in this broker's file", mend)]

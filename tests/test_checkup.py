@@ -100,6 +100,16 @@ async def test_a_store_that_holds_less_than_was_sealed_is_wrong(store: Store) ->
     await empty(store.url)
 
 
+async def test_an_event_that_was_deleted_before_its_seal_is_wrong_at_once(store: Store) -> None:
+    for what in ("first", "second"):
+        await store.audit.append(noted(what, store.clock()))
+    assert [one.level for one in await seal_findings(store, {"keys": []})] == [Level.FINE]
+    await store.audit.trim(1)
+    (found,) = await seal_findings(store, {"keys": []})
+    assert (found.level, "event 1 is missing" in found.told) == (Level.WRONG, True)
+    await empty(store.url)
+
+
 async def test_a_seal_of_another_brokers_key_is_noted(store: Store, tmp_path: Path) -> None:
     await store.audit.append(noted("fact", store.clock()))
     seal = Seal(0, 1, 1, GENESIS, GENESIS, store.clock(), "key")
