@@ -35,7 +35,8 @@ def policy_findings(policies: PolicyFolder, settings: Settings) -> list[Finding]
         policy = policies.current
     except PolicyInvalid:
         return found
-    found.append(Finding(Level.FINE, "policy", f"{len(policy.servers)} servers in force, digest {policy.digest[:19]}"))
+    servers = "1 server" if len(policy.servers) == 1 else f"{len(policy.servers)} servers"
+    found.append(Finding(Level.FINE, "policy", f"{servers} in force, digest {policy.digest[:19]}"))
     return found + gate_findings(policy, settings) + _secret_findings(policy)
 
 
