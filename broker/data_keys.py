@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
+from broker.audit.keys import made_once
 from broker.errors import ConfigInvalid
 from broker.settings import Settings
 
@@ -49,11 +49,6 @@ def _read(path: Path) -> Sequence[bytes]:
 
 def _made(path: Path) -> Path:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:  # noqa: PTH123 - mode at creation
-            file.write(secrets.token_hex(32) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except FileExistsError:
-        pass
+    if not path.exists():
+        made_once(path, secrets.token_hex(32).encode() + b"\n")
     return path

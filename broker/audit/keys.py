@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ def signing_key(path: Path) -> SigningKey:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _create(path)
+            made_once(path, OKPKey.generate_key("Ed25519").as_pem(private=True))
     except OSError as error:
         raise ConfigInvalid(f"the signing key {path} can't be made: {type(error).__name__}") from None
     first = _keys(path)[0]
@@ -78,11 +79,11 @@ def _keys(path: Path) -> list[OKPKey]:
     return keys
 
 
-def _create(path: Path) -> None:
-    made = OKPKey.generate_key("Ed25519").as_pem(private=True)
-    fresh = path.with_suffix(f".{os.getpid()}")
+def made_once(path: Path, key: bytes) -> None:
+    """Write a key into a file of its owner alone, whole or not at all. Where another process was faster, its key stays."""
+    fresh = path.with_suffix(f".{secrets.token_hex(8)}")
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123 - mode at creation
-        file.write(made)
+        file.write(key)
         file.flush()
         os.fsync(file.fileno())
     try:
