@@ -37,6 +37,10 @@ class Cipher:
     def on(self) -> bool:
         return bool(self._keys)
 
+    def writes(self, sealed: bytes) -> bool:
+        """Was it sealed with the key that seals now?"""
+        return sealed[1 : 1 + _NAME] == self._writing
+
     def seal(self, value: bytes, place: str) -> bytes:
         """Return `value` encrypted for one place."""
         if not self._writing:

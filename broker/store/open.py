@@ -102,7 +102,7 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
             audit=audit,
             counters=WindowCounters(commands),
             credentials=HashedCredentials(commands, cipher),
-            keys=SigningKeys(commands),
+            keys=SigningKeys(commands, cipher),
             servers=Shelf(commands, "servers"),
             enrolled=RecordLedger(commands),
             refused=Shelf(commands, "refused"),

@@ -14,6 +14,7 @@ from broker.domain.requests import ApprovalRequest, Change, RequestState, opened
 from broker.errors import ConfigInvalid, RecordUnreadable
 from broker.store import keys
 from broker.store.cipher import Cipher
+from broker.store.connection import Commands
 from broker.store.open import Store, open_store
 
 OLD, NEW = b"o" * 32, b"n" * 32
@@ -114,6 +115,31 @@ async def test_a_credential_that_somebody_wrote_into_the_store_opens_nothing(sea
     assert [one.hash for one in await sealed_store.credentials.list("person")] == ["made"]
     assert await sealed_store.credentials.take("person", "forged") is None
     assert await sealed_store.credentials.take("person", "made") == b'{"person": "max@example.com"}'
+
+
+async def test_keys_that_seal_what_is_handed_out_are_sealed_and_outlive_a_rotation(
+    store: Store, raw: Commands, tmp_path: Path
+) -> None:
+    place, made = keys.signing("sessions"), []
+    for at, data_keys in enumerate([(OLD,), (NEW, OLD), (NEW,)]):
+        async with open_store(store.url, data=tmp_path / str(at), broker_id="b", encryption=data_keys) as opened:
+            made.append(await opened.keys.signing_key("sessions"))
+        assert made[-1] not in await raw.run("GET", place)
+    assert len({*made}) == 1
+
+
+@pytest.mark.parametrize(
+    "forged", [b"k" * 32, Cipher((OLD,)).seal(b"k" * 32, keys.signing("sessions"))], ids=["bare", "stranger's"]
+)
+async def test_a_key_that_somebody_wrote_into_the_store_seals_nothing(
+    store: Store, raw: Commands, tmp_path: Path, forged: bytes
+) -> None:
+    await raw.run("SET", keys.signing("sessions"), forged)
+    made = []
+    for at in range(2):
+        async with open_store(store.url, data=tmp_path / str(at), broker_id="b", encryption=(NEW,)) as opened:
+            made.append(await opened.keys.signing_key("sessions"))
+    assert made[0] == made[1] != b"k" * 32
 
 
 async def _rows(commands: Any, kind: bytes, key: bytes) -> Any:
