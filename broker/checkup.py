@@ -116,9 +116,7 @@ async def settings_findings(settings: Settings) -> list[Finding]:
 
 def _key_findings(settings: Settings) -> list[Finding]:
     """Files with private keys that others on this machine may read."""
-    data_key = settings.encryption_key_file or settings.data / "keys" / "data-key"
-    files = (path.expanduser() for path in (settings.key_file, data_key))
-    exposed = (path for path in files if path.is_file() and path.stat().st_mode & 0o077)
+    exposed = (path for path in (settings.key_file, settings.data_key_file) if path.is_file() and path.stat().st_mode & 0o077)
     return [Finding(Level.WARNING, "keys", f"{path} is open to other users", f"chmod 600 {path}") for path in exposed]
 
 

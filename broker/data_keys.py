@@ -23,9 +23,9 @@ def data_keys(settings: Settings) -> Sequence[bytes]:
     if settings.encryption_keys is not None:
         return _parsed(settings.encryption_keys.get_secret_value())
     if settings.encryption_key_file is not None:
-        return _read(settings.encryption_key_file.expanduser())
+        return _read(settings.data_key_file)
     if settings.redis_url is None:
-        return _read(_made(settings.data.expanduser() / "keys" / "data-key"))
+        return _read(_made(settings.data_key_file))
     log.warning("data.unencrypted", mend="set BROKER_ENCRYPTION_KEY_FILE to a file with 64 hex digits, the same for all brokers")
     return ()
 

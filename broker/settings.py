@@ -199,6 +199,11 @@ class Settings(BaseSettings):
         return (self.signing_key_file or self.data / "keys" / "signing-key.pem").expanduser()
 
     @property
+    def data_key_file(self) -> Path:
+        """Where the keys for data at rest lie, unless they stand in a setting."""
+        return (self.encryption_key_file or self.data / "keys" / "data-key").expanduser()
+
+    @property
     def issuers(self) -> tuple[str, ...]:
         return tuple(issuer.issuer for issuer in self.oauth_issuers)
 

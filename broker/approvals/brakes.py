@@ -30,8 +30,7 @@ class Brakes(msgspec.Struct, frozen=True):
         """Return the stop that holds for who calls: by the agent's name, the workload's, or the user's where it has neither."""
         if self.stops is None:
             return None
-        names = [name for name in (caller.agent, caller.workload) if name] or [caller.user]
-        return next(filter(None, map(self.stops.of, names)), None)
+        return self.stops.of(caller.agent, caller.workload) if caller.agent or caller.workload else self.stops.of(caller.user)
 
     def slow(self, call: ToolCall) -> None:
         """Raises `TooMany` when the agent calls too fast."""

@@ -262,7 +262,7 @@ class Desk:
         groups = set(self.groups_of(by))
 
         def change(request: ApprovalRequest, now: datetime) -> Change:
-            if by.person.casefold() in map(str.casefold, request.call.caller.people):
+            if request.call.caller.backed_by(by.person):
                 raise SelfReview("somebody else than the requester has to record this", request=request.id)
             if not groups & {*request.plan.groups, *request.escalated}:
                 raise NotAnApprover(f"only members of {', '.join(request.plan.groups)} may record this", request=request.id)

@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from broker.chores import Chore, repeating
+from broker.domain.events import Noted
 
 # Every broker looks this often, so a stop holds everywhere within a second.
 LOOK = 0.4
@@ -24,6 +25,15 @@ class Stop(msgspec.Struct, frozen=True):
     by: str
     why: str
     at: datetime
+
+
+def stopped(stop: Stop) -> Noted:
+    """The fact for the audit, whoever turned the switch."""
+    return Noted(at=stop.at, what="stop.set", who=stop.by, fields={"agent": stop.agent, "why": stop.why})
+
+
+def lifted(agent: str, by: str, at: datetime) -> Noted:
+    return Noted(at=at, what="stop.lifted", who=by, fields={"agent": agent})
 
 
 class StopBoard(Protocol):
@@ -53,9 +63,11 @@ class Stops:
         async with repeating(Chore("stops", self.look, LOOK)):
             yield
 
-    def of(self, agent: str) -> Stop | None:
-        """Return the stop that holds for an agent, None when it may act."""
-        return self._known.get(EVERYBODY) or self._known.get(agent)
+    def of(self, *names: str) -> Stop | None:
+        """Return the stop that holds for who goes by one of these names, None when it may act."""
+        if not self._known:
+            return None
+        return next((stop for name in (EVERYBODY, *filter(None, names)) if (stop := self._known.get(name)) is not None), None)
 
     async def all(self) -> list[Stop]:
         await self.look()

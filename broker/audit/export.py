@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any
 
@@ -58,11 +58,6 @@ def otel_record(entry: Entry) -> str:
 
 
 FORMATS: dict[str, Callable[[Entry], str]] = {"jsonl": json_line, "cef": cef_line, "otel": otel_record}
-
-
-def exported(entries: Iterable[Entry], form: str) -> Iterator[str]:
-    """Yield one line an entry. `form` is one of `FORMATS`."""
-    return map(FORMATS[form], entries)
 
 
 def _flat(told: dict[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 import anyio
@@ -18,7 +17,7 @@ from broker.audit.keys import SigningKey
 from broker.audit.ports import Lease, RawLog, SealHead
 from broker.audit.segments import Segments
 from broker.chores import Chore, repeating
-from broker.domain.events import Noted, encode_event
+from broker.domain.events import encode_event, unreadable
 
 log = structlog.get_logger()
 
@@ -141,5 +140,4 @@ def _instead(entry: bytes) -> bytes:
     it once more writes the same.
     """
     log.error("audit.unreadable", size=len(entry))
-    told = {"sha256": hashlib.sha256(entry).hexdigest(), "bytes": str(len(entry))}
-    return encode_event(Noted(at=datetime.fromtimestamp(0, UTC), what="event.unreadable", fields=told))
+    return encode_event(unreadable(entry))

@@ -40,13 +40,12 @@ async def run(args: argparse.Namespace) -> int:
 
 
 async def _stop(store: Store, stops: Stops, agent: str, who: str, why: str) -> int:
-    from broker.approvals.stops import Stop  # noqa: PLC0415 - as above
-    from broker.domain.events import Noted  # noqa: PLC0415
+    from broker.approvals.stops import Stop, stopped  # noqa: PLC0415 - as above
     from broker.identity.agents import AgentTokens  # noqa: PLC0415
 
-    at = datetime.now(UTC)
-    await stops.stop(Stop(agent, who, why, at))
-    await store.audit.append(Noted(at=at, what="stop.set", who=who, fields={"agent": agent, "why": why}))
+    made = Stop(agent, who, why, datetime.now(UTC))
+    await stops.stop(made)
+    await store.audit.append(stopped(made))
     print(f"calls of {_named(agent)} are stopped on every broker; lift it with: {_lifting(agent)}")
     if agent != EVERYBODY and not await AgentTokens(store.credentials, clock=store.clock).all(agent):
         told = f"note: no token is named {agent}; is that the name of an issuer's client, or of a workload?"
@@ -55,12 +54,12 @@ async def _stop(store: Store, stops: Stops, agent: str, who: str, why: str) -> i
 
 
 async def _lift(store: Store, stops: Stops, agent: str, who: str) -> int:
-    from broker.domain.events import Noted  # noqa: PLC0415 - as above
+    from broker.approvals.stops import lifted  # noqa: PLC0415 - as above
 
     if not await stops.lift(agent):
         print("there was no such stop")
         return 1
-    await store.audit.append(Noted(at=datetime.now(UTC), what="stop.lifted", who=who, fields={"agent": agent}))
+    await store.audit.append(lifted(agent, who, datetime.now(UTC)))
     print(f"the stop of {_named(agent)} is lifted")
     for stop in await stops.all():
         print(f"still in force: the stop of {_named(stop.agent)}; lift it with: {_lifting(stop.agent)}")

@@ -50,6 +50,10 @@ class Caller(msgspec.Struct, frozen=True, omit_defaults=True):
         """The persons who stand behind the call and may not approve it."""
         return frozenset(person for person in (self.user, self.owner) if person)
 
+    def backed_by(self, person: str) -> bool:
+        """Does this person stand behind the call? Their names are alike in small and capital letters."""
+        return person.casefold() in map(str.casefold, self.people)
+
     def may_use(self, server: str) -> bool:
         return self.servers is None or server in self.servers
 

@@ -63,7 +63,7 @@ def _may_count(request: ApprovalRequest, confirmation: Confirmation, now: dateti
         raise WrongMove("this confirmation was used before", request=request.id)
     if not may_confirm(request):
         raise NotAnApprover("no rule lets the caller's own user confirm this request", request=request.id)
-    if confirmation.person.casefold() not in {person.casefold() for person in request.call.caller.people}:
+    if not request.call.caller.backed_by(confirmation.person):
         raise NotAnApprover("only the person whom the caller acts for may confirm this request", request=request.id)
     if confirmation.digest != request.digest:
         raise WrongMove("the confirmation is for another call than the request holds", request=request.id)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -204,3 +205,9 @@ class Entry(msgspec.Struct, frozen=True):
 
 encode_event = msgspec.json.Encoder().encode
 decode_event = msgspec.json.Decoder(Event).decode
+
+
+def unreadable(entry: bytes) -> Noted:
+    """What stands for an event that can't be read: that of no moment, with the digest of what was there."""
+    told = {"sha256": hashlib.sha256(entry).hexdigest(), "bytes": str(len(entry))}
+    return Noted(at=datetime.fromtimestamp(0, UTC), what="event.unreadable", fields=told)

@@ -99,13 +99,12 @@ class ApprovalRequest(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=T
         self._still(RequestState.PENDING)
         if now >= self.expires_at:
             raise AlreadyResolved(self.id, RequestState.EXPIRED)
-        who = review.reviewer.casefold()
-        if who in {person.casefold() for person in self.call.caller.people}:
+        if self.call.caller.backed_by(review.reviewer):
             raise SelfReview("you asked for this call, or your agent did: somebody else has to review it", request=self.id)
         if review.digest != self.digest:
             raise WrongMove("the review is for other arguments than the request holds", request=self.id)
         for earlier in self.reviews:
-            if earlier.reviewer.casefold() == who:
+            if earlier.reviewer.casefold() == review.reviewer.casefold():
                 raise AlreadyReviewed(self.id, review.reviewer, earlier.verdict)
         if not {*self.plan.groups, *self.escalated} & set(review.groups):
             raise NotAnApprover(f"only members of {', '.join(self.plan.groups)} may review this request", request=self.id)

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from broker.approvals.stops import EVERYBODY
 from broker.domain.calls import Caller
 from broker.errors import ConfigInvalid, StoreUnavailable, Unauthenticated
 from broker.identity.ports import Credentials
@@ -73,7 +74,7 @@ class AgentTokens:
         groups: tuple[str, ...] = (), surface: str = "", hold: timedelta = timedelta(),
     ) -> str:  # fmt: skip
         """Make a token and return its secret: the only time that it can be read. Raises `ConfigInvalid` for what is no name."""
-        if agent in ("", "*") or not agent.isprintable() or agent != agent.strip():
+        if agent in ("", EVERYBODY) or not agent.isprintable() or agent != agent.strip():
             raise ConfigInvalid("an agent's name is plain text, and not *: that stands for all agents where they are stopped")
         secret, now = new_secret(Kind.AGENT), self._clock()
         token = AgentToken(agent, owner, now, now + lasts, servers, user, groups, surface, hold.total_seconds())

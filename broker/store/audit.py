@@ -7,14 +7,13 @@ import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from itertools import groupby, islice
 
 import msgspec
 import structlog
 
 from broker.approvals.ports import Told
-from broker.domain.events import Entry, Event, Noted, decode_event, encode_event
+from broker.domain.events import Entry, Event, decode_event, encode_event, unreadable
 from broker.domain.requests import RequestId
 from broker.errors import StoreUnavailable, VersionConflict
 from broker.store import keys
@@ -241,4 +240,4 @@ def _entry(number: int, event: bytes) -> Entry:
     try:
         return Entry(number, decode_event(event))
     except msgspec.MsgspecError:
-        return Entry(number, Noted(at=datetime.fromtimestamp(0, UTC), what="event.unreadable"))
+        return Entry(number, unreadable(event))

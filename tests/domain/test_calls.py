@@ -120,6 +120,11 @@ def test_the_people_behind_a_call_are_its_user_and_the_agents_owner() -> None:
     assert Caller(agent="bot").people == frozenset()
 
 
+def test_who_stands_behind_a_call_does_so_however_the_name_is_spelled() -> None:
+    caller = Caller(agent="bot", user="Al@x", owner="bo@x")
+    assert [person for person in ("al@X", "BO@x", "cy@x", "bot", "") if caller.backed_by(person)] == ["al@X", "BO@x"]
+
+
 def test_a_credential_may_be_limited_to_servers() -> None:
     assert Caller().may_use("any")
     assert Caller(servers=("a",)).may_use("a")

@@ -99,7 +99,7 @@ DEFENCES = (
     Defence(
         "test_the_agents_owner_may_not_approve_what_it_asks_for",
         REQUESTS,
-        "if who in {person.casefold() for person in self.call.caller.people}:",
+        "if self.call.caller.backed_by(review.reviewer):",
         "if False:",
     ),
     Defence(
@@ -120,11 +120,13 @@ DEFENCES = (
         "if not hmac.compare_digest(told, self._mac(kind, content, caller, server)):",
         "if False:",
     ),
-    Defence("test_one_person_counts_once", REQUESTS, "if earlier.reviewer.casefold() == who:", "if False:"),
+    Defence(
+        "test_one_person_counts_once", REQUESTS, "if earlier.reviewer.casefold() == review.reviewer.casefold():", "if False:"
+    ),
     Defence(
         "test_two_people_are_needed_for_a_quorum_and_one_person_counts_once",
         REQUESTS,
-        "if earlier.reviewer.casefold() == who:",
+        "if earlier.reviewer.casefold() == review.reviewer.casefold():",
         "if False:",
     ),
     Defence(

@@ -181,8 +181,8 @@ MORE = (
     Defence(
         "test_a_stop_set_at_one_broker_holds_at_the_other_within_a_second",
         "broker/approvals/stops.py",
-        "return self._known.get(EVERYBODY) or self._known.get(agent)",
-        "return None",
+        "if not self._known:",
+        "if True:",
     ),
     Defence("test_a_stop_also_ends_what_was_approved", "broker/approvals/fitness.py", "if stop is not None:", "if False:"),
     Defence(

@@ -124,8 +124,9 @@ class PushChannel:
 
     def _asked(self, request: ApprovalRequest, device: Device) -> bool:
         """May this device's person still answer the request, by the groups they are in now?"""
-        involved = {who.casefold() for who in (*request.call.caller.people, *(review.reviewer for review in request.reviews))}
-        if request.state is not RequestState.PENDING or device.person.casefold() in involved:
+        said = {review.reviewer.casefold() for review in request.reviews}
+        involved = request.call.caller.backed_by(device.person) or device.person.casefold() in said
+        if request.state is not RequestState.PENDING or involved:
             return False
         groups = self._parts.desk.groups_of(Reviewer(device.person, self.name, device.groups))
         return bool({*request.plan.groups, *request.escalated}.intersection(groups))

@@ -134,7 +134,7 @@ def _head(requests: Sequence[ApprovalRequest], held: int, face: Face) -> Iterato
 def _item(request: ApprovalRequest, face: Face, person: str) -> Iterator[Block]:
     shown = shown_call(request.call, request.plan, face.key, reasons=request.reasons)
     here = may_approve_here(request, shown)
-    own = person.casefold() in {who.casefold() for who in request.call.caller.people}
+    own = request.call.caller.backed_by(person)
     name = blocks.section(
         blocks.text(f"{request.plan.severity.value.upper()}  ", bold=True),
         blocks.line(shown.title, blocks.HEADER, bold=True),

@@ -46,5 +46,5 @@ class Intruders:
 
     async def _noted_once(self, caller: Caller, path: str) -> None:
         now, who = self._clock(), caller.agent or caller.workload or caller.user
-        if self._seldom.counts(who, path, now):
+        if self._seldom.counts(who, "", now):
             await self._note(Noted(at=now, what="agent.refused", who=who, fields={"path": path[:200]}))

@@ -55,12 +55,12 @@ def standing(request: ApprovalRequest, person: str, own: tuple[str, ...], now: d
     """Return what `person` may do with `request` now."""
     if request.state is RequestState.UNKNOWN:
         asked = {*request.plan.groups, *request.escalated}
-        return Standing(blocked="over", records=person not in request.call.caller.people and bool(asked & set(own)))
+        return Standing(blocked="over", records=not request.call.caller.backed_by(person) and bool(asked & set(own)))
     if request.state is not RequestState.PENDING:
         return Standing(blocked="over")
     reject = _refusal(request, Review(person, Verdict.REJECT, now, request.digest, "web", own), now)
     if reject is not None:
-        own_user = person.casefold() in {one.casefold() for one in request.call.caller.people}
+        own_user = request.call.caller.backed_by(person)
         return Standing(blocked=reject.message, confirms=own_user and may_confirm(request) and now < request.expires_at)
     approve = _refusal(request, Review(person, Verdict.APPROVE, now, request.digest, "web", own), now)
     return Standing(step_up=isinstance(approve, StepUpNeeded))

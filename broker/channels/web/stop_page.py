@@ -8,11 +8,10 @@ import msgspec
 from litestar import post
 from litestar.response import Redirect
 
-from broker.approvals.stops import EVERYBODY, Stop, Stops
+from broker.approvals.stops import EVERYBODY, Stop, Stops, lifted, stopped
 from broker.channels.web.parts import Web
 from broker.channels.web.ports import SignedIn
 from broker.channels.web.visitors import AnyRequest, posted
-from broker.domain.events import Noted
 from broker.errors import Forbidden, Malformed, UnknownRequest
 
 LONGEST = 300
@@ -41,7 +40,7 @@ async def stop(request: AnyRequest) -> Redirect:
         raise Malformed("name the agent that is to be stopped")
     made = Stop(agent, who.person, form.get("why", "").strip()[:LONGEST], web.now())
     await stops.stop(made)
-    await web.parts.note(Noted(at=made.at, what="stop.set", who=who.person, fields={"agent": agent, "why": made.why}))
+    await web.parts.note(stopped(made))
     return Redirect(_BACK, status_code=303)
 
 
@@ -53,7 +52,7 @@ async def lift(request: AnyRequest) -> Redirect:
     if held is not None and not _lifts(web, who, held):
         raise Forbidden("who stopped it lifts it, or an observer, or `broker stop --lift`")
     if await stops.lift(agent):
-        await web.parts.note(Noted(at=web.now(), what="stop.lifted", who=who.person, fields={"agent": agent}))
+        await web.parts.note(lifted(agent, who.person, web.now()))
     return Redirect(_BACK, status_code=303)
 
 

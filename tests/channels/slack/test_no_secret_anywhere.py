@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 
 from broker.approvals.ports import Query
-from broker.audit.export import FORMATS, exported
+from broker.audit.export import FORMATS
 from broker.domain.reviews import Verdict
 from tests.conftest import empty
 from tests.fakes.slack_front import SlackFront
@@ -135,7 +135,7 @@ async def test_no_secret_comes_out_anywhere(
         store = here.run.broker.store
         sinks["store"] = await stored(here)
         entries = await store.audit.read(0, 1_000)
-        sinks |= {form: "\n".join(exported(entries, form)) for form in FORMATS}
+        sinks |= {form: "\n".join(map(FORMATS[form], entries)) for form in FORMATS}
         sinks["audit"] = str(await store.audit.raw(0, 1_000))
         secrets = PLANTED | {"agent's token": here.agent, "person's token": here.dana, "Slack's secret": front.secret}
         assert here.upstream.of("tools/call")[-1].headers["authorization"] == UPSTREAM
