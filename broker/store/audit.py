@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import groupby, islice
+from typing import Any
 
 import msgspec
 import structlog
@@ -27,6 +29,7 @@ from broker.store.spool import Spool, Spooled, SpoolFile
 log = structlog.get_logger()
 
 APPEND = load("append")
+DONE = b"done"
 BATCH = 256
 LANE_KEPT = 30 * 24 * 3600
 DOUBTS = 10_000
@@ -41,6 +44,7 @@ class _Lane:
 
     def __init__(self, name: str = "") -> None:
         self.name = name or secrets.token_hex(8)
+        self.keys = (keys.audit(), keys.audit_number(), keys.audit_lane(self.name))
         self.position = 0
 
 
@@ -58,7 +62,7 @@ class Audit:
         self._observe = observe
         self._lane = _Lane()
         self._waiting: _Batch = []
-        self._writing: asyncio.Task[None] | None = None
+        self._sent: asyncio.Future[Any] | None = None
         self._doubtful: OrderedDict[int, tuple[Event, str, int]] = OrderedDict()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,19 +70,19 @@ class Audit:
         self._tasks = [asyncio.create_task(self._drain_on())]
 
     async def stop(self) -> None:
-        tasks = [*self._tasks, self._writing] if self._writing else self._tasks
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._fail(self._waiting, "the store was closed")
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._sent is not None:  # it has little time to be answered in any case
+            await asyncio.wait([self._sent])
+            await asyncio.sleep(0)
         await self._spool.close()
 
     def begin(self, event: Event, told: Told) -> None:
         """Begin to write. Where `told` hears of an error, the same event object may be given to `spool`."""
         self._waiting.append((event, encode_event(self._stamped(event)), told))
-        if self._writing is None or self._writing.done():
-            batch = self._next_batch()
-            self._writing = asyncio.create_task(self._write_on(batch, self._begun(batch)))
+        if self._sent is None:
+            self._send_next()
 
     async def append(self, event: Event) -> None:
         """Durable when it returns. Raises `StoreUnavailable`; then the same event object may be given to `spool`."""
@@ -130,55 +134,67 @@ class Audit:
 
     # -- writing ------------------------------------------------------------------------------------------
 
-    def _next_batch(self) -> _Batch:
+    def _send_next(self) -> None:
+        """Send what waits, as much as goes at once. A callback hears what came of it: most calls need no task for that."""
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
-        return batch
+        self._sent = None
+        if batch:
+            names, arguments = self._entries(self._lane, [encoded for _, encoded, _ in batch])
+            self._sent = self._commands.sent(APPEND, names, arguments)
+            self._sent.add_done_callback(partial(self._answered, batch))
 
-    async def _write_on(self, batch: _Batch, begun: Awaitable[bool]) -> None:
-        await self._write(batch, begun)
-        while batch := self._next_batch():
-            await self._write(batch, self._begun(batch))
-
-    def _begun(self, batch: _Batch) -> Awaitable[bool]:
-        return self._appended(self._lane, self._lane.position + len(batch), [encoded for _, encoded, _ in batch])
-
-    async def _write(self, batch: _Batch, begun: Awaitable[bool]) -> None:
-        lane, reached = self._lane, self._lane.position + len(batch)
-        try:
-            if not await begun:
-                lane = self._lane = _Lane()  # the store has forgotten it: idle for a month, or emptied
-                reached = len(batch)
-                await self._appended(lane, reached, [encoded for _, encoded, _ in batch])
-        except StoreUnavailable as error:
-            self._lane = _Lane()
-            self._doubt(batch, lane.name, reached)
-            rest, self._waiting = self._waiting, []
-            self._fail(batch + rest, error.message)
+    def _answered(self, batch: _Batch, sent: asyncio.Future[list[Any]]) -> None:
+        if not sent.cancelled() and sent.exception() is None and sent.result()[0] == DONE:
+            self._lane.position += len(batch)
+            self._written(batch)
         else:
+            self._sent = asyncio.ensure_future(self._settled(batch, sent))
+
+    def _written(self, batch: _Batch) -> None:
+        try:
             for _, _, told in batch:
                 told(None)
             loop = asyncio.get_running_loop()
             loop.call_soon(loop.call_soon, self._tell, batch)  # first whoever waits hears of it, then goes on, then this
+        finally:
+            self._send_next()
+
+    async def _settled(self, batch: _Batch, sent: asyncio.Future[list[Any]]) -> None:
+        """See to a batch that was not simply written: the script was not known, the lane stood elsewhere, the store is away."""
+        lane, events = self._lane, [encoded for _, encoded, _ in batch]
+        try:
+            if await self._commands.answer(APPEND, *self._entries(lane, events), sent) == DONE:
+                lane.position += len(batch)
+            else:
+                self._lane = _Lane()  # the store has forgotten it: idle for a month, or emptied
+                await self._appended(self._lane, len(batch), events)
+        except Exception as error:  # whatever it was, nobody may be left waiting
+            lane, self._lane, self._sent = self._lane, _Lane(), None
+            self._doubt(batch, lane.name, lane.position + len(batch))
+            rest, self._waiting = self._waiting, []
+            self._fail(batch + rest, error.message if isinstance(error, StoreUnavailable) else type(error).__name__)
+        else:
+            self._written(batch)
 
     def _tell(self, written: _Batch) -> None:
         for event, _, _ in written:
             self._observe(event, None)
 
-    def _appended(
+    async def _appended(
         self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None
-    ) -> Awaitable[bool]:  # fmt: skip
-        """Begin to write: under way when this returns. Returns whether the lane stood where it was thought to stand."""
-        names = [keys.audit(), keys.audit_number(), keys.audit_lane(lane.name)]
-        arguments: list[Argument] = [lane.position, reached, LANE_KEPT, doubt[1] if doubt else ""]
-        if doubt:
-            names.append(keys.audit_lane(doubt[0]))
-        return self._moved(lane, reached, self._commands.begin(APPEND, names, [*arguments, *events]))
-
-    async def _moved(self, lane: _Lane, reached: int, writing: Awaitable[bytes]) -> bool:
-        done = await writing == b"done"
+    ) -> bool:  # fmt: skip
+        """Return whether the lane stood where it was thought to stand; `reached` is where it stands then."""
+        done: bool = await self._commands.script(APPEND, *self._entries(lane, events, reached, doubt)) == DONE
         if done:
             lane.position = reached
         return done
+
+    @staticmethod
+    def _entries(
+        lane: _Lane, events: Sequence[bytes], reached: int = 0, doubt: tuple[str, int] | None = None
+    ) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+        arguments = (lane.position, reached or lane.position + len(events), LANE_KEPT, doubt[1] if doubt else "", *events)
+        return ((*lane.keys, keys.audit_lane(doubt[0])) if doubt else lane.keys), arguments
 
     def _stamped(self, event: Event) -> Event:
         return event if event.broker else msgspec.structs.replace(event, broker=self._broker)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_url
@@ -82,22 +82,24 @@ class Commands:
                 raise StoreUnavailable(words(reply))
         return replies
 
-    async def script(self, script: Script, keys: Sequence[str], arguments: Iterable[Argument]) -> Any:
+    async def script(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> Any:
         """Run a script by its hash, or by its text where the server has forgotten it (restart, failover)."""
-        return await self.begin(script, keys, arguments)
+        return await self.answer(script, keys, arguments, self.sent(script, keys, arguments))
 
-    def begin(self, script: Script, keys: Sequence[str], arguments: Iterable[Argument]) -> Awaitable[Any]:
-        """Begin `script`: it is under way when this returns, unless all lanes are busy. What is returned is awaited once."""
-        rest: Command = (len(keys), *keys, *arguments)
-        unit = Unit((("EVALSHA", script.sha, *rest),))
+    def sent(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument]) -> asyncio.Future[list[Any]]:
+        """Begin `script`: it is under way when this returns, unless all lanes are busy. What comes is for `answer` to read."""
+        unit = Unit((("EVALSHA", script.sha, len(keys), *keys, *arguments),))
         self._queue.append(unit)
         self._hand_out()
-        return self._ended(script, rest, unit.replies)
+        return unit.replies
 
-    async def _ended(self, script: Script, rest: Command, sent: asyncio.Future[list[Any]]) -> Any:
+    async def answer(
+        self, script: Script, keys: Sequence[str], arguments: Sequence[Argument], sent: asyncio.Future[list[Any]]
+    ) -> Any:  # fmt: skip
+        """Return what came of a script that was `sent`. Raises `StoreUnavailable`."""
         reply = (await sent)[0]
         if isinstance(reply, NoScriptError):
-            reply = (await self._exchanged((("EVAL", script.text, *rest),)))[0]
+            reply = (await self._exchanged((("EVAL", script.text, len(keys), *keys, *arguments),)))[0]
         if isinstance(reply, ResponseError):
             raise StoreUnavailable(words(reply))
         return reply

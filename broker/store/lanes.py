@@ -31,7 +31,8 @@ class Unit:
     __slots__ = ("count", "got", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        self.packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # a stub
+        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # a stub
+        self.packed = packed[0] if len(packed) == 1 else b"".join(packed)
         self.count = len(commands)
         self.got: list[Any] = []
         self.replies: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -76,23 +77,28 @@ class Lane(asyncio.Protocol):
         self._proved = False
         self._units: deque[Unit] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._due = 0.0
         self._mending: asyncio.Task[None] | None = None
 
     def carry(self, units: Sequence[Unit]) -> None:
         """Send a batch; one at a time. It has `PATIENCE` to be answered, and is sent again while its connection breaks."""
         self._units.extend(units)
-        self._timer = asyncio.get_running_loop().call_later(PATIENCE, self._late)
+        loop = asyncio.get_running_loop()
+        self._due = loop.time() + PATIENCE
+        if self._timer is None:
+            self._timer = loop.call_at(self._due, self._look)
         if self._transport is None:
             self._begin_to_mend()
         else:
-            self._send(self._transport)
+            self._transport.write(units[0].packed if len(units) == 1 else b"".join([unit.packed for unit in units]))
 
     async def stop(self) -> None:
         if self._mending is not None:
             self._mending.cancel()
             await asyncio.wait([self._mending])
         self._drop()
-        self._unset()
+        if self._timer is not None:
+            self._timer.cancel()
         await closed(self._connection)
         for unit in self._units:
             unit.fail("the store was closed")
@@ -135,7 +141,6 @@ class Lane(asyncio.Protocol):
             self._units.popleft()
 
     def _done(self) -> None:
-        self._unset()
         self._proved = True
         self._owner.answered(self)
 
@@ -151,6 +156,17 @@ class Lane(asyncio.Protocol):
         else:
             self._failed(error)
 
+    def _look(self) -> None:
+        """One timer for all batches of a lane: most are answered long before."""
+        loop = asyncio.get_running_loop()
+        if not self._units:
+            self._timer = None
+        elif self._due > loop.time():
+            self._timer = loop.call_at(self._due, self._look)
+        else:
+            self._timer = None
+            self._late()
+
     def _late(self) -> None:
         """The connection may still bring a late reply: it is given up with what it carries."""
         if self._mending is not None:
@@ -159,7 +175,6 @@ class Lane(asyncio.Protocol):
         self._failed(TimeoutError())
 
     def _failed(self, error: Exception) -> None:
-        self._unset()
         units, self._units = tuple(self._units), deque()
         self._owner.failed(self, error, units)
 
@@ -167,11 +182,6 @@ class Lane(asyncio.Protocol):
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
-
-    def _unset(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # -- opening ------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import anyio
 import pytest
 
 from broker.domain.events import Entry, Noted
+from broker.errors import StoreUnavailable
 from broker.store import keys
 from broker.store.audit import APPEND
 from broker.store.connection import Commands
@@ -96,6 +97,18 @@ async def test_an_event_that_is_spooled_while_the_store_is_up_arrives_as_well(st
     assert await store.audit.drain() == 1
     assert await store.audit.read(0, 10) == [Entry(1, event)]
     assert await store.audit.drain() == 0
+
+
+async def test_what_is_being_written_when_a_broker_stops_is_written(store: Store, open_another: Another) -> None:
+    heard: list[StoreUnavailable | None] = []
+    async with open_another("broker-2") as second:
+        events = [noted(f"fact.{number}", second.clock()) for number in range(5)]
+        for event in events:
+            second.audit.begin(event, heard.append)
+    assert heard == [None] * 5
+    assert [entry.event.what for entry in await store.audit.read(0, 10) if isinstance(entry.event, Noted)] == [
+        event.what for event in events
+    ]
 
 
 async def test_a_writer_that_the_store_forgot_goes_on(store: Store, raw: Commands) -> None:
