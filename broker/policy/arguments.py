@@ -17,6 +17,7 @@ LEAST = 8
 # Values and names in what a call brings beside its arguments: MCP has few there.
 MOST_BESIDE = 4_096
 _MOST = 2**53 - 1
+_FEW = 64
 _TEXTS = frozenset((str,))
 _TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"
 
@@ -28,7 +29,13 @@ def unfit(arguments: Any) -> str:
     """
     if not isinstance(arguments, dict):
         return "arguments must be an object"
-    size, depth, level = 0, 0, [arguments]
+    return "" if _few_texts(arguments) else _unfit(arguments)
+
+
+def _unfit(arguments: dict[Any, Any]) -> str:
+    """Look at them level by level."""
+    size, depth = 0, 0
+    level: list[Any] = [arguments]
     while level:
         depth += 1
         if size + LEAST * len(level) > SIZE:
@@ -45,6 +52,14 @@ def unfit(arguments: Any) -> str:
             return f"the arguments are nested deeper than {DEPTH} levels"
         level = below
     return ""
+
+
+def _few_texts(arguments: dict[Any, Any]) -> bool:
+    """Are they as most are: few, and plain texts?"""
+    if len(arguments) > _FEW or not _TEXTS.issuperset(map(type, (*arguments, *arguments.values()))):
+        return False
+    joined = "".join((*arguments, *arguments.values()))
+    return len(joined) < SIZE >> 1 and joined.isascii()
 
 
 def overfull(params: Mapping[str, Any]) -> str:

@@ -78,3 +78,24 @@ def _chain(found: list[Token], at: int) -> tuple[Chain, int]:
 
 def _in_has(found: list[Token], at: int) -> bool:
     return at >= 2 and found[at - 1].text == "(" and found[at - 2].text == "has"
+
+
+def demanded(source: str) -> frozenset[str]:
+    """The arguments without which a condition says no, whatever else stands in it: each `has(args.x)` between its topmost `&&`.
+
+    A no on one side of `&&` is the answer, also where the other side can't be told (CEL, logical operators).
+    """
+    depth, parts = 0, [list[Token]()]
+    for token in tokens(source):
+        if depth == 0 and token.text in ("||", "?"):
+            return frozenset()
+        if depth == 0 and token.text == "&&":
+            parts.append([])
+            continue
+        depth += (token.text in ("(", "[", "{")) - (token.text in (")", "]", "}"))
+        parts[-1].append(token)
+    return frozenset(part[4].text for part in parts if _is_has(part))
+
+
+def _is_has(part: list[Token]) -> bool:
+    return len(part) == 6 and "".join(token.text for token in part) == f"has(args.{part[4].text})" and part[4].kind == "name"

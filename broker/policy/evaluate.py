@@ -99,8 +99,10 @@ class Judgement:
 
     def _matching(self, rules: Sequence[Rule]) -> list[Asked]:
         found = []
-        screens = self._context.rules.screens
+        screens, given = self._context.rules.screens, self._context.arguments.keys()
         for rule in rules:
+            if rule.when is not None and not rule.when.demands <= given:
+                continue
             screen = screens.get(rule)
             if screen is not None and self._silent(screen):
                 continue

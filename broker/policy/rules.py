@@ -87,7 +87,10 @@ class Match(msgspec.Struct, frozen=True, dict=True):
 
 
 class Condition(msgspec.Struct, frozen=True, eq=False):
-    """A CEL condition: `text` as written, `source` with its snippets written out, `program` compiled, and where it stands."""
+    """A CEL condition: `text` as written, `source` with its snippets written out, `program` compiled, and where it stands.
+
+    It says no where an argument of `demands` is missing: then nobody has to ask the engine.
+    """
 
     text: str
     source: str
@@ -95,6 +98,7 @@ class Condition(msgspec.Struct, frozen=True, eq=False):
     file: str
     line: int
     column: int
+    demands: frozenset[str] = frozenset()
 
     @property
     def counters(self) -> frozenset[str]:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from typing import Any
 
-from broker.policy.cel_text import chains
+from broker.policy.cel_text import chains, demanded
 from broker.policy.conditions import Mistake, Vocabulary, compiled
 from broker.policy.nodes import Node
 from broker.policy.rules import Condition
@@ -64,7 +64,8 @@ class Writer:
                 self._report(mistake, text, expanded, node, sheet)
             return BAD
         place = node.place
-        return Condition(text, expanded.source, program, sheet.document.file, place.line, place.column)
+        needed = demanded(expanded.source)
+        return Condition(text, expanded.source, program, sheet.document.file, place.line, place.column, needed)
 
     def _report(self, mistake: Mistake, text: str, expanded: _Expanded, node: Node, sheet: Sheet) -> None:
         line, column = _line_and_column(text, expanded.origin(mistake.line, mistake.column))

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from broker.assets import shipped
 from broker.domain.calls import Caller, ToolCall
 from broker.domain.decisions import Allow, Decision, Effect, RequireApproval
+from broker.policy.cel_text import demanded
+from broker.policy.conditions import Answer, Vocabulary, ask, compiled, environment
 from broker.policy.evaluate import counters_for, evaluate, shows
 from broker.policy.load import compose, load
 from broker.policy.model import Facts, Policy
@@ -29,7 +31,10 @@ CALL = ToolCall("s", "t", {"arguments": {"x": 1, "text": "a"}}, CALLERS[0])
 BASE = {"groups": {"g": ["a@example.com", "b@example.com"]}, "servers": {"s": {"command": ["x"], "tools": {"t": {}, "u": {}}}}}
 ASK = {"all_of": [{"group": "g"}]}
 
-CONDITIONS = st.sampled_from(["true", "false", "args.x == 1", "args.x > 1", "args.text > 1", "args.missing == 1"])
+CONDITIONS = st.sampled_from([
+    "true", "false", "args.x == 1", "args.x > 1", "args.text > 1", "args.missing == 1", "has(args.x) && args.x == 1",
+    "has(args.missing) && args.missing > 1", "args.text > 1 && has(args.missing)", "has(args.missing) || args.x == 1",
+])  # fmt: skip
 MATCHES = st.sampled_from([
     {}, {"server": "s"}, {"tool": "t"}, {"tool": "u"}, {"tool": "*"}, {"not_tool": "t"}, {"groups_any": ["support"]},
     {"groups_none": ["support"]}, {"hints": {"destructive": True}}, {"hints": {"read_only": True}}, {"users": "alice*"},
@@ -105,6 +110,35 @@ def test_rules_say_together_what_each_says_alone(rules: list[dict[str, Any]], de
     assert read.screens.keys() == {rule for rule in read.rules if alike[rule.outcome, rule.mode] > 1}
     alone = msgspec.structs.replace(policy, compiled=msgspec.structs.replace(read, screens={}))
     assert judged(policy, known=known) == judged(alone, known=known)
+
+
+HAS = st.sampled_from([
+    "has(args.x)", "has(args . x )", "!has(args.x)", "(has(args.x))", "has(args.x) == false", "has(args.y)", "has(args.x.deep)",
+    "has(args.y.x)", "args.x == 1", "args.text > 1", "args.y == 'has(args.x)'", "size('&& has(args.y) ||') > 3", "true",
+    "has(args.x) // && has(args.y)\n", "[has(args.x)].exists(one, one)", "(args.x == 1 ? true : has(args.y))",
+    "args[?'x'].orValue(2) == 2",
+])  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    parts=st.lists(HAS, min_size=1, max_size=4),
+    marks=st.lists(st.sampled_from([" && ", "&&", " && ", " || ", " ? true : ", "\n&&\n"]), min_size=3, max_size=3),
+    arguments=st.fixed_dictionaries({}, optional={"x": st.sampled_from([1, None, "a", {"deep": 1}]), "y": st.just("b")}),
+)
+def test_a_condition_says_no_without_the_arguments_that_it_demands(
+    parts: list[str], marks: list[str], arguments: dict[str, Any]
+) -> None:
+    source = "".join(part + mark for part, mark in zip(parts, marks, strict=False)) + parts[-1]
+    program = compiled(Vocabulary(), source)
+    if not isinstance(program, tuple) and not demanded(source) <= arguments.keys():
+        assert ask(program, environment(Vocabulary()).Activation({"args": arguments})) == (Answer.NO, "")
+
+
+def test_what_a_condition_demands() -> None:
+    assert demanded("has(args.amount) && args.amount > 10 && (has(args.a) || true) && has( args.b )") == {"amount", "b"}
+    assert demanded("has(args.a) && true || true") == demanded("has(args.a) && args.b ? true : true") == frozenset()
+    assert demanded("!has(args.a) && has(args.b.c) && has(consts.d) && has(args.e) == false") == frozenset()
 
 
 @settings(max_examples=80, deadline=None)
