@@ -19,6 +19,8 @@ from broker.bench.load import quantile
 
 CHROMIUM = Path(os.environ.get("BROKER_TEST_CHROMIUM", "/usr/bin/chromium"))
 TABS = 8
+# Seconds between two clicks: nobody reads a request in less. (A list asks for its rows at most five times a second.)
+READING = 0.5
 PATIENCE = 20_000
 # Both tabs read one clock: the time of the page's origin and what went by since.
 _NOW = "performance.timeOrigin + performance.now()"
@@ -91,6 +93,7 @@ async def _tab(browser: Any, port: int, link: str) -> Any:
 async def _click(first: Any, second: Any, request_id: str) -> float:
     await first.goto(f"/r/{request_id}")
     row = f"row-{request_id}"
+    await asyncio.sleep(READING)
     await second.locator(f"#{row}").wait_for(state="attached", timeout=PATIENCE)
     if not await second.evaluate(GONE, row):
         raise ConnectionError("the other tab does not list the request")
