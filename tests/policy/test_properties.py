@@ -116,7 +116,7 @@ HAS = st.sampled_from([
     "has(args.x)", "has(args . x )", "!has(args.x)", "(has(args.x))", "has(args.x) == false", "has(args.y)", "has(args.x.deep)",
     "has(args.y.x)", "args.x == 1", "args.text > 1", "args.y == 'has(args.x)'", "size('&& has(args.y) ||') > 3", "true",
     "has(args.x) // && has(args.y)\n", "[has(args.x)].exists(one, one)", "(args.x == 1 ? true : has(args.y))",
-    "args[?'x'].orValue(2) == 2",
+    "args[?'x'].orValue(2) == 2", "{'a//b': true}.`a//b`",
 ])  # fmt: skip
 
 
@@ -138,6 +138,7 @@ def test_a_condition_says_no_without_the_arguments_that_it_demands(
 def test_what_a_condition_demands() -> None:
     assert demanded("has(args.amount) && args.amount > 10 && (has(args.a) || true) && has( args.b )") == {"amount", "b"}
     assert demanded("has(args.a) && true || true") == demanded("has(args.a) && args.b ? true : true") == frozenset()
+    assert demanded("args.`a//b` == 1 || true\n && has(args.a)") == demanded("has(args.`a`) && true") == frozenset()
     assert demanded("!has(args.a) && has(args.b.c) && has(consts.d) && has(args.e) == false") == frozenset()
 
 
