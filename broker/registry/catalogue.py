@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -118,9 +119,12 @@ class Catalogue:
         return offer.listing
 
     def last(self, server: str) -> tuple[Listing, float] | None:
-        """What a server offered when it last answered, and how many seconds ago; None where it never did. Asks nobody."""
+        """What a server offered when it last answered, and how many seconds ago; None where it never did. Asks nobody.
+
+        Callbacks ask this too, outside of any task: anyio would tell them no time.
+        """
         offer = self._offers.get(server)
-        return (offer.listing, anyio.current_time() - offer.at) if offer is not None else None
+        return (offer.listing, monotonic() - offer.at) if offer is not None else None
 
     def problem(self, server: str) -> str:
         """Why the server could not be asked the last time; empty when it could."""
@@ -199,7 +203,7 @@ class Catalogue:
             raise
         self._problems.pop(server, None)
         self._pulses.beat(server, Pulse(self._clock(), listing.seconds))
-        offer = self._offers[server] = _Offer(listing, _tools(listing), _way(entry) if entry else (), anyio.current_time())
+        offer = self._offers[server] = _Offer(listing, _tools(listing), _way(entry) if entry else (), monotonic())
         if before is None or _digests(before) != _digests(offer):
             self._untold[server] = listing
             self._news.set()

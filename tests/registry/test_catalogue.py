@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import Context
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
 import msgspec
@@ -107,6 +110,13 @@ async def test_meta_is_no_part_of_what_was_accepted(toys: Toys, catalogue: Catal
     await pins.accept(toys.definition("write"), "jane", NOON, instead_of=None)
     toys.redefine("write", _meta={"build": 2})
     assert (await catalogue.look("files", "write", fresh=True)).known
+
+
+async def test_a_callback_outside_of_any_task_hears_what_a_server_offered(catalogue: Catalogue) -> None:
+    listing, loop = await catalogue.listing("files"), asyncio.get_running_loop()
+    heard: asyncio.Future[Any] = loop.create_future()
+    loop.call_soon(lambda: heard.set_result(catalogue.last("files")), context=Context())  # as the broker runs: anyio's is empty
+    assert (await asyncio.wait_for(heard, 1))[0] == listing
 
 
 async def test_a_server_that_is_away_is_an_error_when_fresh_and_else_what_it_last_was(toys: Toys, catalogue: Catalogue) -> None:
