@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
 import rfc8785
@@ -52,7 +53,7 @@ def links_of(before: str, first: int, entries: Iterable[bytes]) -> list[bytes]:
 
 
 class _Event(msgspec.Struct, frozen=True):
-    at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 _event = msgspec.json.Decoder(_Event).decode
@@ -60,4 +61,7 @@ _event = msgspec.json.Decoder(_Event).decode
 
 def moment_of(entry: bytes) -> datetime:
     """Return when an event happened. Raises `msgspec.MsgspecError` for what is none."""
-    return _event(entry).at
+    try:
+        return _event(entry).at
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(type(error).__name__) from None

@@ -127,12 +127,13 @@ def _unbroken(after: int, found: Sequence[tuple[int, bytes]]) -> list[bytes]:
 
 
 def _readable(entry: bytes) -> bool:
-    """Is it an event, on one line?"""
+    """Is it an event, on one line, with nothing around it that a file would not keep?"""
     try:
         moment_of(entry)
-    except msgspec.MsgspecError:
+        entry.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
-    return b"\n" not in entry
+    return b"\n" not in entry and entry == entry.strip()
 
 
 def _instead(entry: bytes) -> bytes:

@@ -91,7 +91,7 @@ def batches(folder: Path, order: Sequence[Place]) -> Iterator[tuple[Place, Batch
             files[place.file].seek(place.offset)
             try:
                 yield place, _decode(files[place.file].readline())
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 yield place, None
 
 
@@ -102,7 +102,7 @@ def _places(path: Path) -> Iterator[Place]:
             try:
                 seal = _head_of(line).seal
                 place = Place(seal.first, seal.last, path.name, number, offset)
-            except msgspec.MsgspecError:
+            except (msgspec.MsgspecError, RecursionError):
                 if not line.endswith(b"\n"):
                     return
                 place = Place(after, 0, path.name, number, offset)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -14,7 +14,7 @@ from broker.domain.calls import Caller
 class EventBase(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     """`at` is the store's clock; `broker` the process that wrote it; `trace` the id of the call's journey."""
 
-    at: datetime
+    at: Annotated[datetime, msgspec.Meta(tz=True)]
     broker: str = ""
     trace: str = ""
 
@@ -204,7 +204,16 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 encode_event = msgspec.json.Encoder().encode
-decode_event = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(Event).decode
+
+
+def decode_event(entry: bytes) -> Event:
+    """Return what was encoded. Raises `msgspec.MsgspecError` for anything else, however deep it is and whatever bytes it has."""
+    try:
+        event: Event = _decode(entry)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(type(error).__name__) from None
+    return event
 
 
 def unreadable(entry: bytes) -> Noted:

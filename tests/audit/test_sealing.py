@@ -274,7 +274,24 @@ async def test_retention_drops_what_is_sealed_and_old_and_never_what_is_not(proo
     assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 15)]
 
 
-@pytest.mark.parametrize("spoilt", [b"{", b"", b'{"at": "2026-11-24T10:00:00Z"\n}', b'{}],"seal":{"first":1}}', b"\xff"])
+def event_with(rest: bytes) -> bytes:
+    return b'{"type":"noted","what":"w","at":"2026-11-24T10:00:00Z"%s' % rest
+
+
+SPOILT = {
+    "half": b"{",
+    "nothing": b"",
+    "two lines": b'{"at": "2026-11-24T10:00:00Z"\n}',
+    "a way out of the line": b'{}],"seal":{"first":1}}',
+    "no text": b"\xff",
+    "a member that is no text": event_with(b',"who":"\xff"}'),
+    "without end": event_with(b',"more":%s}' % (b"[" * 5_000 + b"]" * 5_000)),
+    "of no place on earth": event_with(b"}").replace(b"00Z", b"00"),
+    "blanks that a file does not keep": event_with(b"} "),
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
 async def test_what_somebody_spoilt_before_it_was_sealed_is_found_and_spoils_no_file(proof: Proof, spoilt: bytes) -> None:
     await proof.redis("XADD", keys.audit(), "11-0", "e", spoilt)
     await proof.redis("SET", keys.audit_number(), 11)
@@ -283,6 +300,8 @@ async def test_what_somebody_spoilt_before_it_was_sealed_is_found_and_spoils_no_
     verified = verify_files(proof.folder, PublicKeys({"keys": [proof.key.public()]}))
     fault = await proof.fault()
     assert (verified.last, verified.fault, fault and fault.number, fault and fault.where) == (13, None, 11, "store")
+    assert len(await proof.store.audit.read(0, 100)) == 13
+    await proof.sealer.tidy()
 
 
 async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:
