@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-import msgspec
-
-from broker.audit.chain import Seal
+from broker.audit.chain import seal_of
 from broker.audit.keys import published
 from broker.channels.slack.troubles import Troubles
 from broker.diagnosis import Finding, Level
@@ -79,8 +77,11 @@ def _without_password(url: str) -> str:
 async def seal_findings(store: Store, keys: Mapping[str, Any]) -> list[Finding]:
     """Is the audit sealed up to now, and by a key that is published here? `keys` is the broker's JWKS."""
     head, last = await store.seals.head(), await store.audit.last()
-    seal = msgspec.json.decode(head, type=Seal) if head else None
+    seal = seal_of(head)
     sealed = seal.last if seal else 0
+    if head and seal is None:
+        return [Finding(Level.WRONG, "audit", "what the store keeps as the last seal can't be read: nothing is sealed any more",
+                        "broker audit verify")]  # fmt: skip
     if sealed > last:
         told = f"{sealed} events were sealed, and the store holds no more than {last}: it was put back, or cut"
         return [Finding(Level.WRONG, "audit", told, "broker audit verify")]

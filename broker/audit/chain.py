@@ -34,6 +34,17 @@ class Seal(msgspec.Struct, frozen=True):
         return rfc8785.dumps(told)
 
 
+_seal = msgspec.json.Decoder(Seal).decode
+
+
+def seal_of(head: bytes | None) -> Seal | None:
+    """Return what the store keeps as its last seal; None where there is none, or none that can be read."""
+    try:
+        return _seal(head) if head else None
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+        return None
+
+
 class Batch(msgspec.Struct, frozen=True):
     """One line of a segment file: a seal and its entries."""
 

@@ -7,15 +7,18 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 import msgspec
 
-from broker.audit.chain import GENESIS, Batch, Seal, links_of, moment_of
+from broker.audit.chain import GENESIS, Batch, Seal, links_of, moment_of, seal_of
 from broker.audit.keys import PublicKeys
 from broker.audit.ports import RawLog, SealHead
 from broker.audit.segments import Place, batches, places
 
 PAGE = 5_000
+# Seconds that running brokers have to seal what is there: another takes over within the sealer's lease.
+PATIENCE = 10.0
 _LINK = 32
 
 
@@ -105,15 +108,20 @@ def _out_of_order(found: Sequence[Place]) -> Fault | None:
 
 
 async def verify_live(
-    folder: Path, keys: PublicKeys, log: RawLog, seals: SealHead, *, kept: datetime | None = None
+    folder: Path, keys: PublicKeys, log: RawLog, seals: SealHead, *, kept: datetime | None = None, patience: float = PATIENCE
 ) -> Verified:  # fmt: skip
     """Check the files, and hold the store against them, while brokers may go on. Raises `ConfigInvalid`, `StoreUnavailable`.
 
-    What happened after `kept` has to be in the store still; None: it may begin anywhere.
+    What happened after `kept` has to be in the store still; None: it may begin anywhere. What is there, and is not sealed within
+    `patience` seconds, is a fault: somebody may keep the brokers from it, and nothing proves what stands there.
     """
     head = await seals.head()  # before the files are read: what is sealed meanwhile stands in them, and is no lost tail
     verified = await anyio.to_thread.run_sync(verify_files, folder, keys)
-    fault = verified.fault or await verify_store(folder, log, head, verified, kept=kept)
+    fault = (
+        verified.fault
+        or await verify_store(folder, log, head, verified, kept=kept)
+        or await _unsealed(keys, log, seals, verified.last, patience)
+    )
     return msgspec.structs.replace(verified, fault=fault)
 
 
@@ -125,7 +133,7 @@ async def verify_store(
     `head` is the store's own word of its last seal, from before the files were read. Entries that retention dropped after sealing
     are fine: the store may begin later, but must not have holes, nor lack what happened after `kept`.
     """
-    seal = msgspec.json.decode(head, type=Seal) if head else None
+    seal = seal_of(head)
     if seal is not None and seal.last > verified.last:
         return Fault(verified.last + 1, "files", f"the store was sealed up to {seal.last}: the files lost their tail")
     last = await log.last()
@@ -134,6 +142,22 @@ async def verify_store(
             last + 1, "store", f"the store ends at {last}, the files at {verified.last}: its tail is lost, or it is older"
         )
     return await _compare(_Sealed(folder), log, verified.last, kept)
+
+
+async def _unsealed(keys: PublicKeys, log: RawLog, seals: SealHead, last: int, patience: float) -> Fault | None:
+    written, until = await log.last(), anyio.current_time() + patience
+    while (sealed := _sealed_to(await seals.head(), keys)) < written:
+        if anyio.current_time() > until:
+            told = f"nothing proves what stands here up to {written}: no broker has sealed it within {patience:g} seconds"
+            return Fault(max(sealed, last) + 1, "store", told)
+        await anyio.sleep(0.1)
+    return None
+
+
+def _sealed_to(head: bytes | None, keys: PublicKeys) -> int:
+    """Only what a broker signed counts: the store is somebody else's word."""
+    told = seal_of(head)
+    return told.last if told is not None and keys.holds(told.key, told.statement(), told.signature) else 0
 
 
 async def _compare(sealed: _Sealed, log: RawLog, last: int, kept: datetime | None) -> Fault | None:

@@ -3,58 +3,21 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from broker.audit.chain import Batch
-from broker.audit.keys import PublicKeys, SigningKey, signing_key
+from broker.audit.keys import PublicKeys, signing_key
 from broker.audit.sealer import Sealer
 from broker.audit.segments import Segments
-from broker.audit.verify import Fault, sealed_entries, verify_files, verify_live
+from broker.audit.verify import sealed_entries, verify_files, verify_live
 from broker.domain.events import Noted
 from broker.errors import ConfigInvalid
 from broker.store import keys
-
-NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
-
-
-class Proof:
-    """A store with sealed events, and somebody with full access to it."""
-
-    def __init__(self, store: Any, folder: Path) -> None:
-        self.store = store
-        self.folder = folder / "audit"
-        self.key: SigningKey = signing_key(folder / "keys.pem")
-        self.sealer = self.another("broker-1")
-
-    def another(self, broker: str, segments: Segments | None = None) -> Sealer:
-        store, segments = self.store, segments or Segments(self.folder)
-        return Sealer(store.audit, store.seals, store.leases, segments, self.key, broker=broker, clock=lambda: NOW)
-
-    async def write(self, count: int) -> None:
-        for n in range(count):
-            await self.store.audit.append(Noted(at=NOW, what="test.fact", who=f"person-{n}"))
-
-    async def redis(self, *command: Any) -> Any:
-        return await self.store.audit._commands.run(*command)  # the attacker's way in, past every room
-
-    async def fault(self) -> Fault | None:
-        keys = PublicKeys({"keys": [self.key.public()]})
-        return (await verify_live(self.folder, keys, self.store.audit, self.store.seals)).fault
-
-
-@pytest.fixture
-async def proof(store: Any, tmp_path: Path) -> Proof:
-    made = Proof(store, tmp_path)
-    await made.write(5)
-    await made.sealer.round()
-    await made.write(5)
-    await made.sealer.round()
-    return made
+from tests.audit.conftest import NOW, Proof
 
 
 async def test_what_nobody_touched_holds(proof: Proof) -> None:
@@ -272,43 +235,6 @@ async def test_retention_drops_what_is_sealed_and_old_and_never_what_is_not(proo
     await proof.write(1)
     await proof.sealer.round()
     assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 15)]
-
-
-def event_with(rest: bytes) -> bytes:
-    return b'{"type":"noted","what":"w","at":"2026-11-24T10:00:00Z"%s' % rest
-
-
-SPOILT = {
-    "half": b"{",
-    "nothing": b"",
-    "two lines": b'{"at": "2026-11-24T10:00:00Z"\n}',
-    "a way out of the line": b'{}],"seal":{"first":1}}',
-    "no text": b"\xff",
-    "a member that is no text": event_with(b',"who":"\xff"}'),
-    "without end": event_with(b',"more":%s}' % (b"[" * 5_000 + b"]" * 5_000)),
-    "of no place on earth": event_with(b"}").replace(b"00Z", b"00"),
-    "blanks that a file does not keep": event_with(b"} "),
-}
-
-
-@pytest.mark.parametrize("spoilt", SPOILT.values(), ids=SPOILT)
-async def test_what_somebody_spoilt_before_it_was_sealed_is_found_and_spoils_no_file(proof: Proof, spoilt: bytes) -> None:
-    await proof.redis("XADD", keys.audit(), "11-0", "e", spoilt)
-    await proof.redis("SET", keys.audit_number(), 11)
-    await proof.write(2)
-    assert await proof.sealer.round() == 3
-    verified = verify_files(proof.folder, PublicKeys({"keys": [proof.key.public()]}))
-    fault = await proof.fault()
-    assert (verified.last, verified.fault, fault and fault.number, fault and fault.where) == (13, None, 11, "store")
-    assert len(await proof.store.audit.read(0, 100)) == 13
-    await proof.sealer.tidy()
-
-
-async def test_a_gap_is_never_sealed_over(proof: Proof) -> None:
-    await proof.write(3)
-    await proof.redis("XDEL", keys.audit(), "12-0")
-    assert await proof.sealer.round() == 1
-    assert await proof.sealer.round() == 0
 
 
 def test_the_private_key_is_readable_for_its_owner_only(tmp_path: Path) -> None:

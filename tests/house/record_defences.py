@@ -36,9 +36,15 @@ KEPT = (
         "if False:",
     ),
     Defence(
+        "test_who_keeps_the_brokers_from_sealing_is_found",
+        "broker/audit/verify.py",
+        "while (sealed := _sealed_to(await seals.head(), keys)) < written:",
+        "while False:",
+    ),
+    Defence(
         "test_an_older_dump_of_the_store_is_found",
         "broker/audit/verify.py",
-        "seal = msgspec.json.decode(head, type=Seal) if head else None",
+        "seal = seal_of(head)",
         "return None",
     ),
     Defence(
