@@ -7,7 +7,19 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from broker.call_metrics import CallMetrics
-from broker.domain.events import CallDecided, CallEnded, Confirmed, Event, RequestEvent, Reviewed
+from broker.domain.decisions import Effect
+from broker.domain.events import (
+    CallDecided,
+    CallEnded,
+    Commented,
+    Confirmed,
+    Delivered,
+    Escalated,
+    Event,
+    Opened,
+    RequestEvent,
+    Reviewed,
+)
 from broker.domain.requests import ApprovalRequest, RequestState
 from broker.insights.usage import Usage
 
@@ -60,18 +72,25 @@ class Metrics:
                     self._rule_errors.labels(rule).inc()
             case CallEnded():
                 self._failures.labels(event.server, event.outcome).inc()
+            case Commented() | Delivered() | Escalated():
+                return  # the request stays where it was
+            case RequestEvent():
+                self._move(event, request)
+            case _:
+                return
+
+    def _move(self, event: RequestEvent, request: ApprovalRequest | None) -> None:
+        match event:
+            case Opened():
+                self._call(event.server, Effect.REQUIRE_APPROVAL.value).inc()
             case Reviewed():
                 self._reviews.labels(event.verdict, event.channel).inc()
-                self._moves.labels(event.state).inc()
                 if request is not None and request.state in (RequestState.APPROVED, RequestState.REJECTED):
                     self._decision.observe((event.at - request.opened_at).total_seconds())
             case Confirmed():
                 self._reviews.labels(event.verdict, "caller").inc()
-                self._moves.labels(event.state).inc()
-            case RequestEvent():
-                self._moves.labels(event.state).inc()
-            case _:
-                return
+        if not (isinstance(event, Reviewed | Confirmed) and event.state == RequestState.PENDING):
+            self._moves.labels(event.state).inc()  # where more than one has to answer, an answer may leave it waiting
 
     def listed(self, server: str, size: int) -> None:
         """A caller was shown a page of a server's tools, so many bytes."""

@@ -8,7 +8,7 @@ import msgspec
 
 from broker.approvals.limits import Memory, Pace, Waiting
 from broker.approvals.stops import Stop, Stops
-from broker.domain.calls import Caller, ToolCall, join_of
+from broker.domain.calls import Caller, ToolCall, repeat_of
 from broker.errors import BrokerError, TooMany
 
 
@@ -40,7 +40,7 @@ class Brakes(msgspec.Struct, frozen=True):
     async def before_asking(self, call: ToolCall) -> Callable[[], None]:
         """Return what raises `TooMany` or `RejectedBefore` if people would be asked anew. A call that joins is not asked anew."""
         found: BrokerError | None = None
-        why = await self.memory.recall(join_of(call, call.digest())) if self.memory else None
+        why = await self.memory.recall(repeat_of(call, call.digest())) if self.memory else None
         if why is not None:
             found = RejectedBefore(why)
         elif self.waiting:

@@ -12,7 +12,7 @@ import msgspec
 
 from broker.approvals.limits import Memory
 from broker.approvals.ports import Changes, PolicySource, RequestStore, SeenTool, Watch
-from broker.domain.calls import Caller, ToolCall, join_of
+from broker.domain.calls import Caller, ToolCall, join_of, repeat_of
 from broker.domain.comments import commented
 from broker.domain.confirmations import confirmed
 from broker.domain.decisions import RequireApproval
@@ -242,7 +242,7 @@ class Desk:
     async def _remembered(self, after: ApprovalRequest) -> ApprovalRequest:
         if self._memory is not None and after.state is RequestState.REJECTED:
             with suppress(StoreUnavailable):
-                await self._memory.keep(join_of(after.call, after.digest), after.note)
+                await self._memory.keep(repeat_of(after.call, after.digest), after.note)
         return after
 
     async def comment(self, request_id: RequestId, by: Reviewer, text: str) -> ApprovalRequest:

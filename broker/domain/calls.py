@@ -88,6 +88,11 @@ def join_of(call: ToolCall, digest: str) -> str:
     return digest_of([call.caller.principal, call.server, same])
 
 
+def repeat_of(call: ToolCall, digest: str) -> str:
+    """Return what makes a call one that was made before, whatever idempotency key it brings: the agent chooses that."""
+    return join_of(msgspec.structs.replace(call, idempotency_key=""), digest)
+
+
 def digest_of(value: Any) -> str:
     """Return `sha256:` and the hex digest of the canonical JSON (RFC 8785) of `value`."""
     try:

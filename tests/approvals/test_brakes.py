@@ -128,6 +128,15 @@ async def test_the_same_call_after_a_rejection_is_refused_without_asking(store: 
     assert isinstance(await counter.ask(40, caller=Caller(agent="other-bot")), Parked)
 
 
+async def test_another_idempotency_key_does_not_make_a_rejected_call_another(store: Store, policies: Policies) -> None:
+    counter = Counter(store, policies, brakes=Brakes(memory=Memory(store.credentials, timedelta(minutes=5))))
+    request = await counter.parked(40, key="first")
+    await counter.reject(request)
+    await counter.desk.delivered(request.id)
+    assert [isinstance(await counter.ask(40, key=key), Refused) for key in ("first", "second", "")] == [True, True, True]
+    assert isinstance(await counter.ask(41, key="first"), Parked)
+
+
 async def test_a_memory_of_no_time_remembers_nothing(store: Store, policies: Policies) -> None:
     counter = Counter(store, policies, brakes=Brakes(memory=Memory(store.credentials, timedelta(0))))
     request = await counter.parked(40)

@@ -54,7 +54,7 @@ async def test_thirteen_calls_are_counted_thirteen_times_by_what_became_of_them(
     counted = await scraped(bench) - before
     assert {name: count for name, count in counted.items() if "presto" in name} == {
         'calls_total{effect="allow",server="presto"}': 8, 'calls_total{effect="deny",server="presto"}': 3,
-        'call_failures_total{outcome="failed",server="presto"}': 2,
+        'calls_total{effect="require_approval",server="presto"}': 2, 'call_failures_total{outcome="failed",server="presto"}': 2,
     }  # fmt: skip
     assert counted['requests_total{state="executing"}'] == 2  # 8 allowed, 3 denied and 2 asked are 13
     with anyio.fail_after(10):

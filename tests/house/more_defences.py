@@ -179,6 +179,12 @@ MORE = (
         "if False:",
     ),
     Defence(
+        "test_another_idempotency_key_does_not_make_a_rejected_call_another",
+        "broker/domain/calls.py",
+        'msgspec.structs.replace(call, idempotency_key="")',
+        "call",
+    ),
+    Defence(
         "test_a_stop_set_at_one_broker_holds_at_the_other_within_a_second",
         "broker/approvals/stops.py",
         "if not self._known:",
