@@ -32,7 +32,7 @@ def add(commands: argparse._SubParsersAction[Any]) -> None:
     show = verbs.add_parser("ls", help="list tokens: whose, for what, until when")
     show.add_argument("name", nargs="?", default="", metavar="NAME")
     show.set_defaults(run=_ls)
-    revoke = verbs.add_parser("revoke", help="revoke an agent's tokens, within a second everywhere")
+    revoke = verbs.add_parser("revoke", help="revoke an agent's tokens, within a second everywhere; open streams end within five")
     revoke.add_argument("name", metavar="NAME")
     revoke.add_argument("--id", default="", metavar="ID", help="only this one, as `ls` names it")
     revoke.set_defaults(run=_revoke)

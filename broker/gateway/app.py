@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Coroutine
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -33,6 +32,7 @@ from broker.gateway.exchange import ClientGone, Exchange, Receive, Scope, Send, 
 from broker.gateway.heads import Head, check_host, check_media, head_of
 from broker.gateway.holding import Attendances, Hold
 from broker.gateway.joint import NOWHERE, JointAddress
+from broker.gateway.lasting import Lasting
 from broker.gateway.lists import Edit, tools_shown, with_our_tasks
 from broker.gateway.lists import without_tasks as tasks_taken_out
 from broker.gateway.passing import Passing
@@ -98,7 +98,7 @@ class Gateway:
         self._passing = Passing(forwarder, self._seals)
         self._attendances = Attendances(desk, lines, clock)
         self._sessions = Sessions(desk, forwarder)
-        self._lasting: set[Exchange] = set()
+        self._lasting = Lasting(self._still)
         self._watch = Watch()
         rounds = Rounds(desk, judge, self._seals, clock, kept, broker)
         self._tasks = Tasks(self._attendances, clock, kept, rounds)
@@ -114,8 +114,7 @@ class Gateway:
     def drain(self) -> None:
         """Shutdown has begun: everybody who waits is answered PENDING, now, and streams without an end are ended."""
         self._attendances.drain()
-        for exchange in tuple(self._lasting):
-            exchange.end_early()
+        self._lasting.drain()
 
     async def close(self) -> None:
         """Give up what still waits in the background."""
@@ -226,7 +225,7 @@ class Gateway:
         if method in TASK_REQUESTS and visit.modern:
             await self._tasks.answer(visit)
         elif method == "subscriptions/listen":
-            with self._lasts(visit.exchange):
+            with self._lasting.lasts(visit):
                 await self._subscriptions.listen(visit)
         else:
             await self._passing.post(visit, visit.headers(), edit=self._edit(visit), client=client)
@@ -256,21 +255,13 @@ class Gateway:
 
     async def _listened(self, visit: Visit) -> Hold | None:
         if not visit.head.last_event.startswith(EVENT_PREFIX):
-            with self._lasts(visit.exchange):
+            with self._lasting.lasts(visit):
                 await listened(visit, self._forwarder, self._shown(visit))
             return None
         place = self._seals.open_event(visit.head.last_event, visit.caller, visit.server.name)
         if place is None or place.session != visit.upstream_session:
             raise Malformed("there is no such event", rpc=INVALID_REQUEST, status=404)
         return await self._calls.resumed(visit, place)
-
-    @contextmanager
-    def _lasts(self, exchange: Exchange) -> Iterator[None]:
-        self._lasting.add(exchange)
-        try:
-            yield
-        finally:
-            self._lasting.discard(exchange)
 
     # -- mistakes -----------------------------------------------------------------------------------------
 

@@ -6,7 +6,6 @@ A client names tasks in `notifications.taskIds` (io.modelcontextprotocol/tasks).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +15,7 @@ import msgspec
 from broker.domain.outcomes import StillPending
 from broker.errors import BrokerError, Forbidden, Malformed, StoreUnavailable, Unauthenticated, UnknownRequest, UnknownServer
 from broker.gateway.envelope import INVALID_PARAMS, encoded
+from broker.gateway.lasting import Still
 from broker.gateway.passing import Passing, as_event
 from broker.gateway.results import Result
 from broker.gateway.stands import Stand
@@ -31,9 +31,6 @@ MOST_TASKS = 100
 LOOK = 1.0
 LOOK_AGAIN = 30.0
 BEAT = 15.0
-
-Still = Callable[[Visit], Awaitable[None]]
-"""Raises where the caller of a long stream would not be let in any more."""
 
 
 class Subscriptions:

@@ -14,7 +14,7 @@ from broker.gateway.sessions import Place, Seals, Session
 from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger
 from tests.fakes.scripted import SESSION, Reply, Seen, Upstream, answer, said
-from tests.gateway.rig import Policies, Rig
+from tests.gateway.rig import CALLERS, Policies, Rig
 from tests.gateway.wire import ACCEPT, begun, events, head, legacy, modern, request
 
 ALICE, BOB = Caller(agent="alice"), Caller(agent="bob")
@@ -117,6 +117,32 @@ async def test_shutdown_ends_open_streams_properly(scripted: Rig, upstream: Upst
                 await anyio.sleep(0.01)
             scripted.gateway.drain()
     assert heard == [": hello\n\n"] * 2
+
+
+async def test_open_streams_end_when_their_credential_does(
+    scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = 0
+
+    async def endless(seen: Seen, reply: Reply) -> None:
+        nonlocal left
+        await reply.stream()
+        await reply.event(b": hello\n\n")
+        monkeypatch.delitem(CALLERS, "alice", raising=False)
+        await reply.left()
+        left += 1
+
+    upstream.on["GET"] = upstream.on["subscriptions/listen"] = endless
+    monkeypatch.setattr("broker.gateway.lasting.LOOK", 0.01)
+    url, alice = scripted.mcp("scripted"), CALLERS["alice"]
+    told = {**ACCEPT, "mcp-session-id": await begun(http, url)}
+    with anyio.fail_after(5):
+        assert (await http.get(url, headers=told)).text == ": hello\n\n"
+        monkeypatch.setitem(CALLERS, "alice", alice)
+        listen = modern("subscriptions/listen")
+        assert (await http.post(url, json=listen, headers=head("subscriptions/listen"))).text == ": hello\n\n"
+        while left < 2:  # noqa: ASYNC110  the server sees it a moment later
+            await anyio.sleep(0.01)
 
 
 async def test_a_server_without_a_stream_says_so(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:

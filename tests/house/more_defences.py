@@ -148,6 +148,12 @@ MORE = (
         "pass",
     ),
     Defence(
+        "test_open_streams_end_when_their_credential_does",
+        "broker/gateway/lasting.py",
+        "visit.exchange.end_early()",
+        "pass",
+    ),
+    Defence(
         "test_a_server_for_some_groups_is_closed_to_others_at_every_request_and_nothing_reaches_it",
         "broker/gateway/doorway.py",
         "if why := self._barred(server, caller):",
