@@ -19,11 +19,18 @@ EVERYBODY = "*"
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("stop", help="stop all calls and releases, or those of one agent, until lifted")
-    parser.add_argument("--agent", default=EVERYBODY, help="only this agent, or workload")
+    parser.add_argument("--agent", type=_name, default=EVERYBODY, help="only this agent, or workload")
     parser.add_argument("--why", default="", help="the reason, which agents and people read")
     parser.add_argument("--lift", action="store_true", help="let calls through again")
     parser.add_argument("--ls", action="store_true", help="list the stops in force; exit status 1 if there are any")
     parser.set_defaults(run=lambda args: asyncio.run(run(args)))
+
+
+def _name(text: str) -> str:
+    """A variable of the shell that was empty stops nobody, and has to say so."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("name the agent that is meant; without --agent it is all of them")
+    return text.strip()
 
 
 async def run(args: argparse.Namespace) -> int:
@@ -67,8 +74,10 @@ async def _lift(store: Store, stops: Stops, agent: str, who: str) -> int:
 
 
 def _list(stops: list[Stop]) -> int:
+    from broker.domain.text import visible  # noqa: PLC0415 - heavy imports wait until they are needed
+
     for stop in stops:
-        print(f"{_named(stop.agent)}: since {stop.at:%Y-%m-%d %H:%M} by {stop.by}. {stop.why}")
+        print(visible(f"{_named(stop.agent)}: since {stop.at:%Y-%m-%d %H:%M} by {stop.by}. {stop.why}", keep=""))
     return 1 if stops else 0
 
 

@@ -49,3 +49,18 @@ def test_a_name_that_no_token_has_is_stopped_and_noted(
     assert main(["stop", "--agent", "bto"]) == 0
     assert "note: no token is named bto" in capsys.readouterr().err
     assert main(["stop", "--lift", "--agent", "bto"]) == main(["stop", "--lift", "--agent", "bot"]) == 0
+
+
+@pytest.mark.parametrize("words", [("--agent", ""), ("--agent", " "), ("--lift", "--agent", "")])
+def test_an_empty_name_is_no_stop_of_nobody(typed: Typed, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        typed(*words)
+    assert (ended.value.code, "name the agent" in capsys.readouterr().err) == (2, True)
+    assert typed("--ls") == (0, "")
+
+
+def test_a_reason_is_listed_in_one_line_and_moves_no_terminal(typed: Typed) -> None:
+    typed("--agent", "bot", "--why", "strange\nall agents: \x1b[31m")
+    status, told = typed("--ls")
+    assert (status, told.count("\n"), "\x1b" in told) == (1, 1, False)
+    assert typed("--lift", "--agent", "bot")[0] == 0
