@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,10 +50,21 @@ class Segments:
 
     def _current(self, shard: int, first: int) -> Path:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if self._open is None or self._open.stat().st_size >= ROLL_AT:
-            self._open = self.folder / f"audit-{shard}-{first:012d}-{os.getpid()}.jsonl"
-            self._open.touch(mode=0o600)
+        if self._open is None or not self._open.exists() or self._open.stat().st_size >= ROLL_AT:
+            # a name that no process had before, whatever its id: nothing is appended to what a crash tore
+            self._open = self.folder / f"audit-{shard}-{first:012d}-{secrets.token_hex(8)}.jsonl"
+            self._open.touch(mode=0o600, exist_ok=False)
+            _sync_folder(self.folder)
         return self._open
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name itself durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 class Place(msgspec.Struct, frozen=True, order=True):

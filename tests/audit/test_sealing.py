@@ -188,6 +188,23 @@ async def test_a_line_that_a_crash_tore_is_no_fault_once_its_events_are_sealed_a
     assert await proof.fault() is None
 
 
+async def test_a_line_that_a_crash_tore_spoils_no_other_of_a_process_with_the_same_id(proof: Proof) -> None:
+    """In a container each process has the same, and it begins where the crash left off."""
+    (file,) = proof.folder.glob("*.jsonl")
+    file.write_bytes(file.read_bytes()[:50])
+    await proof.redis("HDEL", keys.shelf("seals"), "head")
+    assert await proof.another("broker-1").round() == 10
+    assert await proof.fault() is None
+
+
+async def test_a_file_that_was_moved_away_ends_no_sealing(proof: Proof) -> None:
+    (file,) = proof.folder.glob("*.jsonl")
+    file.rename(file.with_name("audit-old.jsonl"))
+    await proof.write(1)
+    assert await proof.sealer.round() == 1
+    assert await proof.fault() is None
+
+
 async def test_of_a_line_that_the_disk_did_not_take_nothing_stays(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
