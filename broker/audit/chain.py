@@ -15,13 +15,16 @@ import rfc8785
 
 GENESIS = "0" * 64
 
+# Canonical JSON knows no greater ones.
+_Number = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+
 
 class Seal(msgspec.Struct, frozen=True):
     """A signed statement: events `first` to `last`, chained onto `before`, end in `head`. `key` names the signing key."""
 
-    shard: int
-    first: int
-    last: int
+    shard: _Number
+    first: _Number
+    last: _Number
     before: str
     head: str
     at: datetime

@@ -148,7 +148,7 @@ async def _unsealed(keys: PublicKeys, log: RawLog, seals: SealHead, last: int, p
     written, until = await log.last(), anyio.current_time() + patience
     while (sealed := _sealed_to(await seals.head(), keys)) < written:
         if anyio.current_time() > until:
-            told = f"nothing proves what stands up to {written}: no broker sealed it within {patience:g} seconds (is one running?)"
+            told = f"nothing proves what stands up to {written}: no broker sealed it within {patience:g} s (is one running?)"
             return Fault(max(sealed, last) + 1, "store", told)
         await anyio.sleep(0.1)
     return None

@@ -30,12 +30,17 @@ async def forged_head(proof: Proof) -> None:
     await proof.store.seals.advance(head, msgspec.json.encode(msgspec.structs.replace(seal, head="no hash")))
 
 
+async def endless_head(proof: Proof) -> None:
+    head = await proof.store.seals.head()
+    await proof.store.seals.advance(head, (head or b"").replace(b'"shard":0', b'"shard":9007199254740993'))
+
+
 async def head_without_its_beginning(proof: Proof) -> None:
     await proof.store.audit.trim(10)
     await proof.redis("HDEL", keys.shelf("seals"), "head")
 
 
-@pytest.mark.parametrize("attack", [held_lease, spoilt_head, forged_head, head_without_its_beginning])
+@pytest.mark.parametrize("attack", [held_lease, spoilt_head, forged_head, endless_head, head_without_its_beginning])
 async def test_who_keeps_the_brokers_from_sealing_is_found(proof: Proof, attack: Callable[[Proof], Awaitable[None]]) -> None:
     await attack(proof)
     await proof.write(3)
