@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -24,6 +24,7 @@ from broker.upstream.references import is_command, resolved
 SKEW = 5.0
 # Events that may wait for their seal while a broker runs.
 UNSEALED = 5_000
+UNSEALED_FOR = timedelta(minutes=1)
 
 
 def policy_findings(policies: PolicyFolder, settings: Settings) -> list[Finding]:
@@ -91,9 +92,16 @@ async def seal_findings(store: Store, keys: Mapping[str, Any]) -> list[Finding]:
     if seal is not None and seal.key not in {key["kid"] for key in keys["keys"]}:
         mend = "give all brokers of a store one BROKER_SIGNING_KEY_FILE, with all keys that ever signed"
         return [Finding(Level.WARNING, "audit", "the last seal was made with a key that is not in this broker's file", mend)]
-    if last - sealed > UNSEALED:
-        return [Finding(Level.WARNING, "audit", f"{last - sealed} events wait for their seal", "is a broker running?")]
+    if last - sealed > UNSEALED or await _waits(store, sealed):
+        mend = "is a broker running, and can it write to its folder (`sealer.failed` in its log)?"
+        return [Finding(Level.WARNING, "audit", f"{last - sealed} events wait for their seal", mend)]
     return [Finding(Level.FINE, "audit", f"{sealed} of {last} events are sealed")]
+
+
+async def _waits(store: Store, sealed: int) -> bool:
+    """Has the first event that is not sealed been there for longer than any sealer needs?"""
+    waiting = await store.audit.read(sealed, 1)
+    return bool(waiting) and store.clock() - waiting[0].event.at > UNSEALED_FOR
 
 
 async def zone_findings() -> list[Finding]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
@@ -108,6 +109,13 @@ async def test_an_event_that_was_deleted_before_its_seal_is_wrong_at_once(store:
     (found,) = await seal_findings(store, {"keys": []})
     assert (found.level, "event 1 is missing" in found.told) == (Level.WRONG, True)
     await empty(store.url)
+
+
+async def test_an_event_that_nobody_seals_is_noted_after_a_minute(store: Store) -> None:
+    for age, level in ((59, Level.FINE), (61, Level.WARNING)):
+        await store.audit.append(noted("fact", store.clock() - timedelta(seconds=age)))
+        assert [one.level for one in await seal_findings(store, {"keys": []})] == [level]
+        await empty(store.url)
 
 
 async def test_a_seal_of_another_brokers_key_is_noted(store: Store, tmp_path: Path) -> None:

@@ -35,3 +35,7 @@ class Lease(Protocol):
     async def lease(self, name: str, owner: str, lasts: timedelta) -> bool:
         """Take or keep a named lease; False while somebody else holds it."""
         ...
+
+    async def give_up(self, name: str, owner: str) -> None:
+        """Let somebody else have it at once."""
+        ...

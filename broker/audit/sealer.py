@@ -79,7 +79,11 @@ class Sealer:
         if not entries:
             return 0
         batch = self._sealed(done + 1, link, entries)
-        await anyio.to_thread.run_sync(self._segments.append, batch)
+        try:
+            await anyio.to_thread.run_sync(self._segments.append, batch)
+        except OSError:  # whose disk is full keeps no other from sealing
+            await self._lease.give_up("sealer", self._broker)
+            raise
         await self._head.advance(before, msgspec.json.encode(batch.seal))
         return len(entries)
 

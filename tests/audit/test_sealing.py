@@ -220,6 +220,16 @@ async def test_of_a_line_that_the_disk_did_not_take_nothing_stays(proof: Proof, 
     assert [number for number, _ in sealed_entries(proof.folder)] == [*range(1, 13)]
 
 
+async def test_a_broker_whose_disk_is_full_keeps_no_other_from_sealing(proof: Proof, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    await proof.store.leases.give_up("sealer", "broker-1")
+    await proof.write(2)
+    with pytest.raises(OSError, match="file"):
+        await proof.another("broker-2", Segments(tmp_path / "file")).round()
+    assert await proof.sealer.round() == 2
+    assert await proof.fault() is None
+
+
 async def test_entries_that_retention_dropped_are_no_fault(proof: Proof) -> None:
     await proof.store.audit.trim(4)
     assert await proof.fault() is None
