@@ -21,6 +21,7 @@ from pydantic_settings import (
 )
 
 from broker.errors import ConfigInvalid
+from broker.outgoing import confidential
 
 
 def _duration(value: object) -> object:
@@ -66,8 +67,14 @@ class TokenIssuer(BaseModel):
     workloads: bool = False
     surface_claim: str = ""
     conversation_claim: str = ""
-    trust_domain: str = ""
+    trust_domain: str = Field("", pattern=r"^[a-z0-9._-]{0,255}$")
     jwks_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _keys_as_they_are(self) -> TokenIssuer:
+        if self.jwks_file is None and not confidential(self.jwks_url or self.issuer):
+            raise ValueError(f"the keys of {self.issuer} have to come from an https address, or a jwks_file")
+        return self
 
 
 class SignInProvider(BaseModel):
@@ -185,6 +192,16 @@ class Settings(BaseSettings):
     def _proxies_for_people(self) -> Settings:
         if self.sign_in_header and not self.trusted_proxies:
             raise ValueError("sign_in_header counts from trusted_proxies alone, and none is named")
+        return self
+
+    @model_validator(mode="after")
+    def _issuers_that_differ(self) -> Settings:
+        """Two entries of one issuer or trust domain: one of them would be passed over."""
+        names = [issuer.rstrip("/") for issuer in self.issuers]
+        names += [issuer.trust_domain for issuer in self.oauth_issuers if issuer.trust_domain]
+        twice = next((name for name in names if names.count(name) > 1), "")
+        if twice:
+            raise ValueError(f"oauth_issuers names {twice} twice: write one entry for it")
         return self
 
     @model_validator(mode="after")

@@ -15,6 +15,10 @@ WRONG_VARIABLES = [
     ("TRUSTED_PROXIES", '["0.0.0.0/0"]', "trusted_proxies.0: Value error, this is everybody"),
     ("PRIVATE_NETWORKS", '["10.0.0.0/8", "secret"]', "private_networks.1: Value error"),
     ("ENROL_NETWORKS", '["10.1.2.3/8"]', "enrol_networks.0: Value error, 10.1.2.3/8 has host bits set"),
+    ("OAUTH_ISSUERS", '[{"issuer": "http://id.example.com"}]', "oauth_issuers.0: .* have to come from an https address"),
+    ("OAUTH_ISSUERS", '[{"issuer": "https://a.example", "jwks_url": "http://a.example/keys"}]', "oauth_issuers.0: .* https"),
+    ("OAUTH_ISSUERS", '[{"issuer": "https://a.example/"}, {"issuer": "https://a.example"}]', "names https://a.example twice"),
+    ("OAUTH_ISSUERS", '[{"issuer": "https://a.example", "trust_domain": "spiffe://a.example"}]', "0.trust_domain: String should"),
     ("PRIVATE_NETWORKS", "private", 'field "private_networks" from source .*; write JSON there'),
 ]
 WRONG_FILES = [
@@ -50,6 +54,11 @@ def test_a_broken_file_of_settings_is_named_and_never_shown(
 def test_one_of_two_places_for_keys_is_never_passed_over() -> None:
     with pytest.raises(ConfigInvalid, match="encryption_keys and encryption_key_file are both set"):
         load_settings(encryption_keys="00" * 32, encryption_key_file="keys")
+
+
+def test_an_issuer_whose_keys_lie_here_or_on_this_machine_needs_no_https(tmp_path: Path) -> None:
+    issuers = [{"issuer": "spire", "jwks_file": tmp_path / "bundle"}, {"issuer": "http://127.0.0.1:9000"}]
+    assert load_settings(oauth_issuers=issuers).issuers == ("spire", "http://127.0.0.1:9000")
 
 
 def test_levels_may_be_shouted() -> None:

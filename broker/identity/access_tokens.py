@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import datetime
 from typing import Any
 
@@ -135,7 +135,7 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
     workload = acting if issuer.trust_domain and trust_domain(acting) == issuer.trust_domain else ""
     told = claims.get(issuer.groups_claim) or ()
     groups = tuple(group for group in told if isinstance(group, str)) if isinstance(told, list | tuple) else ()
-    service = issuer.workloads or bool(named) or (not acting and _for_itself(claims, subject, client))
+    service = issuer.workloads or bool(named) or _for_itself(claims, {subject, _named(claims, "sub")}, client)
     return Caller(
         agent=acting or client,
         user="" if service else subject,
@@ -147,10 +147,10 @@ def _caller(claims: Mapping[str, Any], issuer: Issuer, servers: tuple[str, ...] 
     )
 
 
-def _for_itself(claims: Mapping[str, Any], subject: str, client: str) -> bool:
+def _for_itself(claims: Mapping[str, Any], subjects: Set[str], client: str) -> bool:
     """Did a client get the token for itself, with no user behind it? Issuers say so in ways of their own."""
     return (
-        subject in (client, f"{client}@clients")  # RFC 9068, section 2.2; Auth0
+        (bool(client) and not subjects.isdisjoint((client, f"{client}@clients")))  # RFC 9068, section 2.2; Auth0
         or claims.get("gty") == "client-credentials"  # Auth0
         or claims.get("idtyp") == "app"  # Microsoft Entra
         or str(claims.get("preferred_username", "")).startswith("service-account-")  # Keycloak

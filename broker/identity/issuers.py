@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
 import msgspec
+from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
-from joserfc.jwk import KeySet, KeySetSerialization
+from joserfc.jwk import Key, KeySet, KeySetSerialization
 
 from broker.errors import Unauthenticated
 from broker.identity.spiffe import signing_keys
-from broker.outgoing import Reach, client, document
+from broker.outgoing import Reach, client, confidential, document
 
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
 FRESH = 600.0
@@ -92,7 +94,7 @@ class Keys:
         try:
             async with client(self._reach) as asking:
                 told = await self._told(asking)
-            return KeySet.import_key_set(cast("KeySetSerialization", signing_keys(told)))
+            return _readable(signing_keys(told))
         except (aiohttp.ClientError, TimeoutError, OSError, JoseError, ValueError, KeyError, TypeError):
             self._failed_at = self._monotonic()
             raise Unauthenticated(_AWAY) from None
@@ -110,12 +112,23 @@ class Keys:
                 told = await _json(asking, base + path)
             except aiohttp.ClientResponseError:
                 continue
-            if told.get("issuer", "").rstrip("/") == base:
+            if str(told.get("issuer", "")).rstrip("/") == base:
                 return str(told["jwks_uri"])
         raise KeyError("no discovery document of this issuer")
 
 
+def _readable(told: Mapping[str, Any]) -> KeySet:
+    """Keys of kinds that are not known here are passed over (RFC 7517, section 5): an issuer may add some for others."""
+    found: list[Key] = []
+    for key in told["keys"]:
+        with suppress(JoseError, ValueError, KeyError, TypeError, UnsupportedAlgorithm):
+            found += KeySet.import_key_set(cast("KeySetSerialization", {"keys": [key]})).keys
+    return KeySet(found)
+
+
 async def _json(asking: aiohttp.ClientSession, url: str) -> dict[str, Any]:
+    if not confidential(url):
+        raise ValueError("anybody on the way could put in keys of their own")
     async with asking.get(url, allow_redirects=False, raise_for_status=True) as answer:
         found: dict[str, Any] = msgspec.json.decode(await document(answer), type=dict[str, Any])
         return found

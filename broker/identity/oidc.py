@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import msgspec
@@ -27,7 +27,7 @@ from broker.errors import Unauthenticated
 from broker.identity.access_tokens import ALGORITHMS, LEEWAY
 from broker.identity.issuers import FRESH, Issuer, Keys
 from broker.identity.ports import Credentials
-from broker.outgoing import Reach, client, document
+from broker.outgoing import Reach, client, confidential, document
 
 ROUND = timedelta(minutes=10)
 REMEMBERED = timedelta(days=3650)
@@ -269,8 +269,7 @@ def _person(claims: Mapping[str, Any], provider: Provider) -> str:
 
 def _safe(url: str) -> None:
     """Only https, but for a provider on this very machine. Raises `Unauthenticated`."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if not confidential(url):
         raise Unauthenticated("the identity provider's addresses are not https")
 
 

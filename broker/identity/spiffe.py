@@ -22,7 +22,7 @@ def trust_domain(name: str) -> str:
 
 def signing_keys(bundle: Mapping[str, Any]) -> dict[str, Any]:
     """Return the keys of a bundle (SPIFFE Trust Domain and Bundle, section 4) that sign JWT-SVIDs, or of a plain JWKS all."""
-    keys = [dict(key) for key in bundle["keys"] if key.get("use") != "x509-svid"]
+    keys = [key for key in bundle["keys"] if isinstance(key, dict) and key.get("use") != "x509-svid"]
     return {"keys": [key | {"use": "sig"} if key.get("use") == "jwt-svid" else key for key in keys]}
 
 

@@ -293,7 +293,7 @@ DEFENCES = (
     Defence(
         "test_a_client_with_a_token_for_itself_is_a_service_however_its_issuer_says_so",
         TOKENS,
-        "(not acting and _for_itself(claims, subject, client))",
-        "(not acting and subject == client)",
+        '_for_itself(claims, {subject, _named(claims, "sub")}, client)',
+        "subject == client",
     ),
 )

@@ -197,6 +197,29 @@ async def test_a_rotated_key_is_found_and_an_unknown_one_is_not_asked_for_again_
     assert (await tokens.authenticate(rotated)).user == "alice@example.com"
 
 
+async def test_a_key_of_a_kind_that_is_not_known_here_closes_the_door_to_nobody(provider: Provider, tmp_path: Path) -> None:
+    odd: list[Any] = [{"kty": "EC", "kid": "a", "crv": "BLS12381G1", "x": "AA", "y": "AA"}, {"kty": "NEW", "kid": "b"}, "c", {}]
+    (tmp_path / "jwks").write_text(json.dumps({"keys": [*odd, provider.keys[0].as_dict(private=False)]}))
+    known = AccessTokens([Issuer(provider.url, jwks_file=tmp_path / "jwks")], base=BASE, clock=lambda: NOW)
+    assert (await known.authenticate(provider.token())).user == "alice@example.com"
+    with pytest.raises(Unauthenticated, match="signature does not hold"):
+        await known.authenticate(provider.token(header={"alg": "RS256", "kid": "b"}))
+
+
+async def test_keys_that_somebody_on_the_way_could_change_are_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    async def found(*_: Any, **__: Any) -> None:
+        asked.append("connected")
+        raise OSError
+
+    monkeypatch.setattr("broker.outgoing.Connector._resolve_host", found)
+    for issuer in (Issuer("http://id.example.com"), Issuer("https://id.example.com", jwks_url="http://id.example.com/keys")):
+        with pytest.raises(Unauthenticated, match="can't be had"):
+            await issuers.Keys(issuer).of("first")
+    assert asked == []
+
+
 async def test_an_issuer_that_is_away_lets_nobody_in(tokens: AccessTokens, provider: Provider) -> None:
     away = AccessTokens([Issuer("http://127.0.0.1:9")], base=BASE, clock=lambda: NOW)
     with pytest.raises(Unauthenticated, match="can't be had"):

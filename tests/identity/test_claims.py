@@ -20,14 +20,23 @@ from tests.fakes.provider import BASE, NOW, Provider
         {"sub": "abc@clients", "client_id": None, "azp": "abc"},
         {"sub": "8d2f", "client_id": None, "appid": "77aa", "idtyp": "app"},
         {"sub": "8d2f", "client_id": "reporting", "preferred_username": "service-account-reporting"},
+        {"sub": "abc@clients", "client_id": "web", "gty": "client-credentials", "act": {"sub": "web"}},
+        {"sub": "0oa1", "client_id": None, "cid": "0oa1", "act": {"sub": "web"}},
     ],
-    ids=["Okta", "Auth0", "Auth0 without its grant", "Entra", "Keycloak"],
+    ids=["Okta", "Auth0", "Auth0 without its grant", "Entra", "Keycloak", "exchanged", "exchanged by itself"],
 )
 async def test_a_client_with_a_token_for_itself_is_a_service_however_its_issuer_says_so(
     provider: Provider, tokens: AccessTokens, claims: dict[str, Any]
 ) -> None:
     caller = await tokens.authenticate(provider.token(**claims))
     assert (caller.user, caller.workload) == ("", claims["sub"])
+
+
+async def test_a_client_is_a_service_also_where_users_are_named_by_another_claim(provider: Provider) -> None:
+    tokens = AccessTokens([Issuer(provider.url, user_claim="name")], base=BASE, clock=lambda: NOW)
+    caller = await tokens.authenticate(provider.token(sub="abc", client_id="abc", name="Reporting"))
+    assert (caller.user, caller.workload) == ("", "Reporting")
+    assert (await tokens.authenticate(provider.token(name="Alice"))).user == "Alice"
 
 
 async def test_a_user_of_such_an_issuer_is_none(provider: Provider, tokens: AccessTokens) -> None:
