@@ -215,8 +215,11 @@ class Audit:
     async def _drain_on(self) -> None:
         while True:
             if self._pulse.up:
-                with suppress(StoreUnavailable, VersionConflict):
-                    await self.drain()
+                try:
+                    with suppress(StoreUnavailable, VersionConflict):
+                        await self.drain()
+                except Exception:  # a disk or a file that fails once: what lies there is tried again
+                    log.exception("spool.failed")
             await asyncio.sleep(DRAIN)
 
     async def drain(self) -> int:

@@ -90,7 +90,7 @@ class SpoolFile:
                 if number >= skip and line.endswith(b"\n"):
                     try:
                         yield _decode(line)
-                    except msgspec.MsgspecError:
+                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                         log.error("spool.unreadable", file=self._path.name, line=number + 1)
                         yield None
 
@@ -168,6 +168,7 @@ class Spool:
             await self._writer
         if self._file is not None:
             self._file.close()
+            self._file = None  # what comes late has a file of its own
 
 
 def _settle(batch: list[tuple[bytes, asyncio.Future[None]]], error: StoreUnavailable | None) -> None:

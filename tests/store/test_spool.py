@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from pathlib import Path
 
+import anyio
 import pytest
 
 from broker.domain.events import Entry
 from broker.errors import StoreUnavailable
+from broker.store import keys
+from broker.store.audit import DRAIN
+from broker.store.connection import Commands
 from broker.store.open import Store, open_store
 from broker.store.spool import Spool, Spooled, SpoolFile
 from tests.fakes.samples import noted
+from tests.fakes.waiting import until
 
 NOW = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -53,9 +59,39 @@ async def test_a_line_cut_off_by_a_crash_and_one_that_is_damaged_are_left_out(st
     await left.close()
     [path] = files(tmp_path / "data")
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + b"\x00" * len(lines[1][:-1]) + b"\n" + lines[2] + lines[0][:20])
+    flipped = lines[1].replace(b"second", b"sec\xffnd")
+    path.write_bytes(lines[0] + b"\x00" * len(lines[1][:-1]) + b"\n" + flipped + lines[2] + lines[0][:20])
     await store.audit.drain()
     assert [entry.event for entry in await store.audit.read(0, 10)] == [noted("first", NOW), noted("third", NOW)]
+
+
+async def test_a_drain_that_fails_is_tried_again(store: Store, raw: Commands, tmp_path: Path) -> None:
+    left = Spool(tmp_path / "data")
+    await left.put(spooled("late"))
+    [path] = files(tmp_path / "data")
+    await raw.run("SET", keys.audit_lane(path.stem), "spoilt")
+    await left.close()
+    with pytest.raises(ValueError, match="spoilt"):
+        await store.audit.drain()
+    failed = asyncio.get_running_loop().time() + DRAIN
+
+    async def drained() -> bool:
+        if asyncio.get_running_loop().time() > failed:  # the store's own round has failed as well
+            await raw.run("DEL", keys.audit_lane(path.stem))
+        return not path.exists()
+
+    await until(drained)
+    assert [entry.event for entry in await store.audit.read(0, 10)] == [noted("late", NOW)]
+
+
+async def test_what_comes_after_the_end_is_kept_for_the_next_process(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    await spool.put(spooled("before"))
+    await spool.close()
+    with anyio.fail_after(5):
+        await spool.put(spooled("after"))
+    await spool.close()
+    assert len(files(tmp_path)) == 2
 
 
 async def test_a_drain_that_broke_off_is_taken_up_where_it_stood(store: Store, tmp_path: Path) -> None:
