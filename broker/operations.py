@@ -53,7 +53,7 @@ class Operations:
                 await _reply(send, 200, await self._metrics(), b"text/plain; version=0.0.4; charset=utf-8")
             case "/.well-known/jwks.json":
                 await _reply(send, 200, self._jwks, b"application/jwk-set+json")
-            case path if self._issuers and (path == RESOURCE or path.startswith(f"{RESOURCE}/mcp")):
+            case path if self._issuers and _described(path):
                 await _reply(send, 200, self._resource(path.removeprefix(RESOURCE)))
             case _:
                 await _reply(send, 404, b'{"status":"not found"}')
@@ -67,6 +67,12 @@ class Operations:
             "resource_name": "approval broker",
         }
         return msgspec.json.encode(told)
+
+
+def _described(path: str) -> bool:
+    """Is it where the metadata of an endpoint lies? Whatever else is asked for is no resource here."""
+    endpoint = path.removeprefix(RESOURCE)
+    return path.startswith(RESOURCE) and (endpoint in ("", "/mcp") or _ENDPOINT.fullmatch(endpoint) is not None)
 
 
 def readiness(

@@ -135,6 +135,11 @@ async def test_a_client_finds_the_issuer_by_the_401_and_its_token_is_taken(fresh
             assert (refused.status, refused.headers["www-authenticate"]) == (
                 401, f'Bearer resource_metadata="{BASE}/.well-known/oauth-protected-resource/mcp/payments"',
             )  # fmt: skip
+        for scheme, error in (("Bearer", 'error="invalid_token", '), ("Basic", "")):
+            async with client.post(f"{here}/mcp/payments", json={}, headers={"authorization": f"{scheme} abc"}) as refused:
+                assert refused.headers["www-authenticate"].startswith(f"Bearer {error}resource_metadata=")
+        for path in ("/mcpayments", "/mcp/", "/mcp/a/b", "/mcp/%22"):
+            assert (await _get(f"{here}/.well-known/oauth-protected-resource{path}"))[0] == 404
         _, told = await _get(f"{here}/.well-known/oauth-protected-resource/mcp/payments")
         assert json.loads(told) == {
             "resource": f"{BASE}/mcp/payments", "authorization_servers": [provider.url],

@@ -271,7 +271,7 @@ class Gateway:
         modern = head.version not in ("", *HANDSHAKE)
         headers = []
         if isinstance(error, Unauthenticated):
-            said = self._challenge(exchange.scope["path"], head.authorization is not None)
+            said = self._challenge(exchange.scope["path"], head.brings_token)
             headers = [(b"www-authenticate", said.encode())]
         body = _error(error.fields.get("id"), rpc_error(error))
         await exchange.reply(status_of(error, modern=modern), body, headers=headers)

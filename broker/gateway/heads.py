@@ -58,6 +58,10 @@ class Head(msgspec.Struct):
     parameters: dict[str, str] = {}
 
     @property
+    def brings_token(self) -> bool:
+        return self.authorization is not None and self.authorization[:7].lower() == "bearer "
+
+    @property
     def takes_stream(self) -> bool:
         return "text/event-stream" in self.accept or "*/*" in self.accept
 
@@ -116,8 +120,8 @@ def check_media(head: Head) -> None:
 
 
 def _name(authority: str) -> str:
-    """Return the host of `host:port` in lower case; brackets of an IPv6 address stay."""
+    """Return the host of `host:port` in lower case, an IPv6 address without its brackets."""
     end = authority.rfind(":")
     if end > authority.rfind("]"):
         authority = authority[:end]
-    return authority.lower()
+    return authority.lower().strip("[]")

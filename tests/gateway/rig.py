@@ -106,7 +106,7 @@ class Rig:
         self.gateway = Gateway(
             authenticate=authenticate, catalogue=self.server, names=lambda: self.policies.current.servers, judge=self.guard,
             desk=self.desk, lines=self.releaser, forwarder=self.through, schemas=self.tools.schema, clock=clock,
-            key=self.key, broker=self.broker, page=PAGE, hosts=("127.0.0.1", "localhost"), hold=self.hold, pace=self.pace,
+            key=self.key, broker=self.broker, page=PAGE, hosts=("127.0.0.1", "localhost", "::1"), hold=self.hold, pace=self.pace,
             barred=barred(self.policies, clock),
         )  # fmt: skip
 

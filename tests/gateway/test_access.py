@@ -60,6 +60,7 @@ async def test_a_server_for_some_groups_is_closed_to_others_at_every_request_and
     [
         ("host", "evil.example.com"),
         ("host", "127.0.0.1.evil.example.com:8450"),
+        ("host", "[::2]:8450"),
         ("host", ""),
         ("origin", "https://evil.example.com"),
         ("origin", "null"),
@@ -75,7 +76,10 @@ async def test_a_page_elsewhere_cannot_speak_to_the_broker(
 
 
 async def test_our_own_names_and_no_origin_are_welcome(scripted: Rig, http: httpx2.AsyncClient) -> None:
-    for headers in ({"host": "LOCALHOST:8450"}, {"origin": "http://localhost:3000"}, {"host": "127.0.0.1"}):
+    for headers in (
+        {"host": "LOCALHOST:8450"}, {"origin": "http://localhost:3000"}, {"host": "127.0.0.1"}, {"host": "[::1]:8450"},
+        {"host": "[::1]", "origin": "http://[::1]:8450"},
+    ):  # fmt: skip
         assert (await post(http, scripted.mcp("scripted"), call(), **headers)).status_code == 200
 
 

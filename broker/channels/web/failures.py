@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -114,9 +115,19 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
     return _answer(request, 500, "internal", "something went wrong inside the broker: nothing was decided")
 
 
+def _challenge(request: AnyRequest, status: int, told: Mapping[str, Any]) -> dict[str, str]:
+    """What a token would have to be (RFC 6750, section 3): without one there is no error to tell of."""
+    if status == 401:
+        brought = request.headers.get("authorization", "").lower().startswith("bearer ")
+        return {"www-authenticate": 'Bearer error="invalid_token"' if brought else "Bearer"}
+    if status == 403 and "scope" in told:
+        return {"www-authenticate": f'Bearer error="insufficient_scope", scope="{told["scope"]}"'}
+    return {}
+
+
 def _answer(request: AnyRequest, status: int, code: str, message: str, told: dict[str, Any] | None = None) -> Response[Any]:
     title = _TITLES.get(status, "It did not work")
-    headers = {"www-authenticate": "Bearer"} if status == 401 else {}  # RFC 9110, section 15.5.2
+    headers = _challenge(request, status, told or {})
     if request.url.path.startswith(OFFICIAL):
         return Response({"error": message}, status_code=400 if status in _AS_400 else status, headers=headers)
     if request.url.path.startswith("/api/") or request.headers.get("accept") == "application/json":

@@ -109,7 +109,9 @@ async def test_a_scope_that_is_missing_is_named(site: Site) -> None:
     body = {"verdict": "approve", "digest": request.digest}
     answer = await reader.post(f"/api/v1/requests/{request.id}/reviews", json=body)
     assert (answer.status_code, answer.json()["scope"]) == (403, "review")
-    assert (await (await site.api(ANN, "review")).get("/api/v1/requests")).status_code == 403
+    refused = await (await site.api(ANN, "review")).get("/api/v1/requests")
+    told = (refused.status_code, refused.headers["www-authenticate"])
+    assert told == (403, 'Bearer error="insufficient_scope", scope="read"')
 
 
 async def test_somebody_outside_the_groups_finds_nothing(site: Site) -> None:
@@ -182,7 +184,8 @@ async def test_an_agent_at_the_peoples_door_is_refused_and_the_audit_says_so_onc
         path, form = f"/api/v1/requests/{request.id}/reviews", {"verdict": "approve", "digest": request.digest}
         for credential in (f"Bearer {token}", f"Bearer {token}", f"Bearer {token[:-1]}", ""):
             answer = await site.stranger().post(path, json=form, headers={"authorization": credential})
-            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+            told = 'Bearer error="invalid_token"' if credential else "Bearer"
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, told)
         assert await site.state(request) is RequestState.PENDING
     found = [entry.event for entry in await store.audit.read(0, 100) if getattr(entry.event, "what", "") == "agent.refused"]
     assert [(event.who, event.fields) for event in found] == [("mallory", {"path": path})]
