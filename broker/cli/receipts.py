@@ -33,6 +33,7 @@ def run_verify(args: argparse.Namespace) -> int:
     """Return 0 when the signature holds, also for one that has expired: the record may be old. 1 when it does not."""
     from broker.audit.keys import PublicKeys, published, read_public  # noqa: PLC0415 - heavy imports wait until they are needed
     from broker.audit.receipts import ReceiptInvalid, read  # noqa: PLC0415
+    from broker.domain.text import visible  # noqa: PLC0415
     from broker.errors import ConfigInvalid  # noqa: PLC0415
     from broker.settings import load_settings  # noqa: PLC0415
 
@@ -48,5 +49,5 @@ def run_verify(args: argparse.Namespace) -> int:
         return 1
     for name in receipt.__struct_fields__:
         value = getattr(receipt, name)
-        print(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value}")
+        print(visible(f"{name:<11} {', '.join(value) if isinstance(value, tuple) else value}", keep=""))
     return 0

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from joserfc import jwt
+from joserfc.errors import SecurityWarning
 
 from broker.audit.chain import GENESIS, Batch, Seal
 from broker.audit.keys import signing_key
+from broker.audit.receipts import RECORD, Receipt
 from broker.audit.segments import Segments
 from broker.cli.main import main
 from broker.domain.events import Noted, encode_event
@@ -59,6 +62,19 @@ def test_an_export_says_which_events_are_missing_and_writes_the_others(
     assert [json.loads(line)["number"] for line in told.out.splitlines()] == [2, 5]
     assert "events 3 to 4 are not here" in told.err
     assert main(["audit", "export", "--after", "4"]) == 0
+
+
+def test_a_tools_name_forges_no_line_of_what_a_receipt_says(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tool = "files_list\nserver      payments\x1b[2J"
+    claims = Receipt("i", "files", "r.1", 1, 1, tool, "call", "arguments", "policy", ("rule",), ("group",), "definition")
+    key = signing_key(home / "keys" / "signing-key.pem")
+    header = {"alg": "EdDSA", "kid": key.name, "typ": RECORD}
+    with pytest.warns(SecurityWarning):  # of the name EdDSA, see `Issuer`
+        (home / "receipt").write_text(jwt.encode(header, msgspec.to_builtins(claims), key.jwk, algorithms=["EdDSA"]))
+    assert main(["receipts", "verify", str(home / "receipt")]) == 0
+    told = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert ["tool", r"files_list\u{a}server      payments\u{1b}[2J"] in told
+    assert len(told) == len(Receipt.__struct_fields__)
 
 
 def test_an_encrypted_signing_key_is_said_to_be_one(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
