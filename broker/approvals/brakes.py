@@ -9,7 +9,7 @@ import msgspec
 from broker.approvals.limits import Memory, Pace, Waiting
 from broker.approvals.stops import Stop, Stops
 from broker.domain.calls import Caller, ToolCall, repeat_of
-from broker.errors import BrokerError, TooMany
+from broker.errors import BrokerError
 
 
 class RejectedBefore(BrokerError):
@@ -39,21 +39,18 @@ class Brakes(msgspec.Struct, frozen=True):
 
     async def before_asking(self, call: ToolCall) -> Callable[[], None]:
         """Return what raises `TooMany` or `RejectedBefore` if people would be asked anew. A call that joins is not asked anew."""
-        found: BrokerError | None = None
         why = await self.memory.recall(repeat_of(call, call.digest())) if self.memory else None
-        if why is not None:
-            found = RejectedBefore(why)
-        elif self.waiting:
-            try:
-                await self.waiting.check(call.caller)
-            except TooMany as error:
-                found = error
+        if why is None:
+            return await self.waiting.check(call.caller) if self.waiting else _nothing
 
-        def check() -> None:
-            if found is not None:
-                raise found
+        def rejected() -> None:
+            raise RejectedBefore(why)
 
-        return check
+        return rejected
+
+
+def _nothing() -> None:
+    """Nothing brakes."""
 
 
 def told(stop: Stop) -> str:

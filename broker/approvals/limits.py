@@ -48,20 +48,33 @@ class Pace:
 
 
 class Waiting:
-    """At most `pending` requests of one agent wait for people at once. 0 is no limit."""
+    """At most `pending` requests of one agent wait for people at once. 0 is no limit.
+
+    Brokers that are asked at the same moment may each let as many through: it is a brake, not a lock.
+    """
 
     def __init__(self, requests: RequestStore, pending: int) -> None:
         self._requests = requests
         self._pending = pending
+        self._let: dict[str, int] = {}
 
-    async def check(self, caller: Caller) -> None:
-        """Raises `TooMany`. Two brokers may each let one more through at the same moment: it is a brake, not a lock."""
-        if not self._pending:
-            return
-        query = Query(states=(RequestState.PENDING,), principal=caller.principal)
-        page = await self._requests.find(query, limit=self._pending)
-        if len(page.requests) >= self._pending:
-            raise TooMany(f"{self._pending} calls of this agent wait for people already; wait for their decisions first")
+    async def check(self, caller: Caller) -> Callable[[], None]:
+        """Return what counts one more, or raises `TooMany`."""
+        who = caller.principal
+        before = self._let.get(who, 0)
+        query = Query(states=(RequestState.PENDING,), principal=who)
+        waiting = len((await self._requests.find(query, limit=self._pending)).requests) if self._pending else 0
+
+        def one_more() -> None:
+            # Many calls may have looked before people were asked about the first of them.
+            let = self._let.get(who, 0)
+            if self._pending and waiting + max(let - before, 0) >= self._pending:
+                raise TooMany(f"{self._pending} calls of this agent wait for people already; wait for their decisions first")
+            if who not in self._let and len(self._let) >= _AGENTS:
+                self._let.clear()
+            self._let[who] = let + 1
+
+        return one_more
 
 
 class Memory:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -114,6 +115,15 @@ async def test_an_agent_that_has_left_too_much_with_people_waits(store: Store, p
     assert (joined.request.id, joined.joined) == (first.id, True)
     await counter.reject(first)
     assert isinstance(await counter.ask(3), Parked)
+
+
+async def test_calls_that_come_at_once_leave_no_more_with_people_than_those_that_come_one_by_one(
+    store: Store, policies: Policies
+) -> None:
+    counter = Counter(store, policies, brakes=Brakes(waiting=Waiting(store.requests, 5)))
+    answers = await asyncio.gather(*(counter.ask(amount) for amount in range(40)), return_exceptions=True)
+    assert sum(isinstance(answer, TooMany) for answer in answers) >= 35
+    assert 1 <= sum(isinstance(answer, Parked) for answer in answers) <= 5
 
 
 async def test_the_same_call_after_a_rejection_is_refused_without_asking(store: Store, policies: Policies) -> None:

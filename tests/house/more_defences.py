@@ -175,8 +175,14 @@ MORE = (
     Defence(
         "test_an_agent_that_has_left_too_much_with_people_waits",
         "broker/approvals/limits.py",
-        "if len(page.requests) >= self._pending:",
+        "if self._pending and waiting + max(let - before, 0) >= self._pending:",
         "if False:",
+    ),
+    Defence(
+        "test_calls_that_come_at_once_leave_no_more_with_people_than_those_that_come_one_by_one",
+        "broker/approvals/limits.py",
+        "waiting + max(let - before, 0)",
+        "waiting",
     ),
     Defence(
         "test_the_same_call_after_a_rejection_is_refused_without_asking",
