@@ -182,7 +182,7 @@ DEFENCES = (
     Defence(
         "test_a_jwt_svid_without_an_issuer_is_known_by_its_trust_domain_and_bundle",
         "broker/identity/spiffe.py",
-        'if key.get("use") != "x509-svid"]',
+        ' and key.get("use") != "x509-svid"]',
         "]",
     ),
     Defence(
