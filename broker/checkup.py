@@ -130,10 +130,13 @@ def _key_findings(settings: Settings) -> list[Finding]:
 
 
 def _caller_findings(settings: Settings) -> list[Finding]:
-    """Issuers whose names for people may be others than those that people sign in with."""
+    """Issuers whose keys are not there, or whose names for people may be others than those that people sign in with."""
+    files = [(one.issuer, one.jwks_file) for one in settings.oauth_issuers if one.jwks_file and not one.jwks_file.is_file()]
+    mend = "put its keys there; until then it lets nobody in"
+    found = [Finding(Level.WRONG, f"issuer {name}", f"{file} is not there", mend) for name, file in files]
     vague = (one for one in settings.oauth_issuers if one.user_claim == "sub" and not (one.workloads or one.trust_domain))
     told = "names users by `sub`: where that is not what people sign in with, a requester may approve their own call"
-    return [Finding(Level.WARNING, f"issuer {one.issuer}", told, "set user_claim, e.g. to email") for one in vague]
+    return found + [Finding(Level.WARNING, f"issuer {one.issuer}", told, "set user_claim, e.g. to email") for one in vague]
 
 
 def _variable_findings(environment: Iterable[str]) -> list[Finding]:

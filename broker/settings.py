@@ -49,6 +49,14 @@ def _reachable(value: str) -> str:
     return value if value == "private" else str(ip_network(value))
 
 
+def _address(value: str) -> str:
+    """An address of our own: with scheme and host, and nothing behind its path."""
+    if not re.fullmatch(r"(https?://[^\s/@?#]+(/[^\s?#]*)?)?", value):
+        raise ValueError("write it as https://approvals.example.com")
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address)]
 Network = Annotated[str, AfterValidator(_network)]
 Reachable = Annotated[str, AfterValidator(_reachable)]
 Level = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(lambda value: str(value).lower())]
@@ -91,6 +99,12 @@ class SignInProvider(BaseModel):
     person_claim: str = "email"
     groups_claim: str = "groups"
 
+    @model_validator(mode="after")
+    def _signs_in_unseen(self) -> SignInProvider:
+        if not confidential(self.issuer):
+            raise ValueError(f"people sign in over https alone: write the https address of {self.name}")
+        return self
+
 
 class Settings(BaseSettings):
     """Everything that an operator can set. Each field's description is the README's table."""
@@ -99,7 +113,7 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8450, ge=0, le=65535, description="port to listen on; 0 takes a free one")
-    public_url: str = Field("", description="address that people and agents use, e.g. https://approvals.example.com")
+    public_url: Address = Field("", description="address that people and agents use, e.g. https://approvals.example.com")
     data: Path = Field(Path("~/.approval-broker"), description="folder of the embedded store, spool and seals")
     policies: Path | None = Field(None, description="folder of policy files; the shipped ones if unset")
     redis_url: SecretStr | None = Field(None, description="Redis >= 6.2 or Valkey server; embedded if unset")
@@ -196,12 +210,20 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _issuers_that_differ(self) -> Settings:
-        """Two entries of one issuer or trust domain: one of them would be passed over."""
+        """Of two entries of one name, one would be passed over."""
         names = [issuer.rstrip("/") for issuer in self.issuers]
         names += [issuer.trust_domain for issuer in self.oauth_issuers if issuer.trust_domain]
-        twice = next((name for name in names if names.count(name) > 1), "")
-        if twice:
-            raise ValueError(f"oauth_issuers names {twice} twice: write one entry for it")
+        for setting, told in (("oauth_issuers", names), ("sign_in", [provider.name for provider in self.sign_in])):
+            twice = next((name for name in told if told.count(name) > 1), "")
+            if twice:
+                raise ValueError(f"{setting} names {twice} twice: write one entry for it")
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_for_us(self) -> Settings:
+        aimless = next((issuer.issuer for issuer in self.oauth_issuers if not (issuer.audiences or self.public_url)), "")
+        if aimless:
+            raise ValueError(f"no token of {aimless} can be meant for this broker: set public_url, or the issuer's audiences")
         return self
 
     @model_validator(mode="after")

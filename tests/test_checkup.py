@@ -87,9 +87,17 @@ async def test_a_variable_that_is_no_setting_and_names_that_are_not_those_of_peo
     monkeypatch.setenv("BROKER_ENCRYPTION_KEY", "a secret")
     monkeypatch.setenv("BROKER_TOKEN", "for the commands")
     issuers = (TokenIssuer(issuer="https://a.example"), TokenIssuer(issuer="https://b.example", user_claim="email"))
-    found = await settings_findings(Settings(data=tmp_path, oauth_issuers=issuers))
+    found = await settings_findings(Settings(data=tmp_path, oauth_issuers=issuers, public_url="https://c.example"))
     assert [(one.level, one.about) for one in found] == [(Level.WARNING, "issuer https://a.example"), (Level.WARNING, "settings")]
     assert found[1].told == "BROKER_ENCRYPTION_KEY is no setting"
+
+
+async def test_an_issuer_whose_keys_are_not_there_is_wrong(tmp_path: Path) -> None:
+    issuers = (TokenIssuer(issuer="spire", trust_domain="example.com", jwks_file=tmp_path / "bundle", audiences=("mcp",)),)
+    told = f"{tmp_path / 'bundle'} is not there"
+    mend = "put its keys there; until then it lets nobody in"
+    found = await settings_findings(Settings(data=tmp_path, oauth_issuers=issuers))
+    assert found == [Finding(Level.WRONG, "issuer spire", told, mend)]
 
 
 async def test_a_store_that_holds_less_than_was_sealed_is_wrong(store: Store) -> None:

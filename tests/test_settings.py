@@ -7,6 +7,7 @@ import pytest
 from broker.errors import ConfigInvalid
 from broker.settings import load_settings
 
+PROVIDER = '{"name": "a", "issuer": "https://a.example", "client_id": "x"}'
 WRONG_VARIABLES = [
     ("LEASE", "0s", "lease: Input should be greater than"),
     ("HOLD", "-PT5S", "hold: Input should be greater than or equal"),
@@ -19,6 +20,11 @@ WRONG_VARIABLES = [
     ("OAUTH_ISSUERS", '[{"issuer": "https://a.example", "jwks_url": "http://a.example/keys"}]', "oauth_issuers.0: .* https"),
     ("OAUTH_ISSUERS", '[{"issuer": "https://a.example/"}, {"issuer": "https://a.example"}]', "names https://a.example twice"),
     ("OAUTH_ISSUERS", '[{"issuer": "https://a.example", "trust_domain": "spiffe://a.example"}]', "0.trust_domain: String should"),
+    ("OAUTH_ISSUERS", '[{"issuer": "https://a.example"}]', "no token of https://a.example can be meant for this broker"),
+    ("SIGN_IN", '[{"name": "a", "issuer": "http://a.example", "client_id": "x"}]', "sign_in.0: .* over https alone"),
+    ("SIGN_IN", f"[{PROVIDER}, {PROVIDER}]", "sign_in names a twice"),
+    ("PUBLIC_URL", "approvals.example.com", "public_url: Value error, write it as https://"),
+    ("PUBLIC_URL", "https://secret@approvals.example.com", "public_url: Value error, write it as https://"),
     ("PRIVATE_NETWORKS", "private", 'field "private_networks" from source .*; write JSON there'),
 ]
 WRONG_FILES = [
@@ -58,7 +64,7 @@ def test_one_of_two_places_for_keys_is_never_passed_over() -> None:
 
 def test_an_issuer_whose_keys_lie_here_or_on_this_machine_needs_no_https(tmp_path: Path) -> None:
     issuers = [{"issuer": "spire", "jwks_file": tmp_path / "bundle"}, {"issuer": "http://127.0.0.1:9000"}]
-    assert load_settings(oauth_issuers=issuers).issuers == ("spire", "http://127.0.0.1:9000")
+    assert load_settings(oauth_issuers=issuers, public_url="https://a.example").issuers == ("spire", "http://127.0.0.1:9000")
 
 
 def test_levels_may_be_shouted() -> None:

@@ -85,7 +85,7 @@ def _looked_up(name: str, value: str) -> str:
 def _variable(name: str, variable: str) -> str:
     if variable not in os.environ:
         raise ConfigInvalid(f"{name} refers to the variable {variable}, which is not set", name=name)
-    return os.environ[variable]
+    return os.environ[variable].rstrip("\r\n")
 
 
 def _content(name: str, path: str) -> str:

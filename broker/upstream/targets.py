@@ -43,5 +43,8 @@ def _target(server: Server) -> Target:
     if server.enrolled and (server.auth or any(is_reference(value) for value in told.values())):
         raise ConfigInvalid("only a server of the policy folder may refer to secrets of the broker's machine")
     headers = resolved({key: value for key, value in told.items() if key not in commands}).values
+    for name, value in headers.items():
+        if not {"\r", "\n", "\0"}.isdisjoint(value):
+            raise ConfigInvalid(f"{name} refers to more than one line of text", name=name)
     networks = () if server.enrolled else server.networks
     return Target(server.url, headers, server.stateless, commands, server.auth, networks, server.enrolled, server.tell_caller)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.errors import ConfigInvalid
+from broker.domain.servers import Server
+from broker.errors import ConfigInvalid, UpstreamUntouched
 from broker.upstream.references import asked, resolved
+from broker.upstream.targets import Directory
 
 
 def prints(code: str) -> str:
@@ -21,6 +23,21 @@ def test_a_scheme_may_stand_before_a_reference(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("TOKEN", "t")
     told = resolved({"a": "Bearer env:TOKEN", "b": "env:TOKEN", "c": "environment:TOKEN"})
     assert (told.values, told.secrets) == ({"a": "Bearer t", "b": "t", "c": "environment:TOKEN"}, ("Bearer t", "t"))
+
+
+def test_the_line_end_behind_a_secret_is_no_part_of_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("TOKEN", "t\n")
+    (tmp_path / "token").write_text("t\n")
+    told = resolved({"a": "Bearer env:TOKEN", "b": f"Bearer file:{tmp_path}/token"})
+    assert told.values == {"a": "Bearer t", "b": "Bearer t"}
+
+
+def test_a_header_of_more_than_one_line_is_named_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("secret\nsecond")
+    server = Server("tools", url="https://x.example/mcp", headers={"X-Key": f"file:{tmp_path}/token"})
+    with pytest.raises(UpstreamUntouched, match="x-key refers to more than one line of text") as refused:
+        Directory(lambda _: server).target("tools")
+    assert "secret" not in refused.value.message
 
 
 async def test_a_command_sees_nothing_of_the_brokers_own_settings(monkeypatch: pytest.MonkeyPatch) -> None:
