@@ -180,12 +180,6 @@ DEFENCES = (
         "if False:",
     ),
     Defence(
-        "test_a_jwt_svid_without_an_issuer_is_known_by_its_trust_domain_and_bundle",
-        "broker/identity/spiffe.py",
-        ' and key.get("use") != "x509-svid"]',
-        "]",
-    ),
-    Defence(
         "test_this_machine_needs_no_token_only_where_it_was_opened_and_nothing_stands_between",
         "broker/identity/proxies.py",
         "return peer.direct and ip_address",

@@ -173,6 +173,13 @@ MORE = (
         "return dict.fromkeys(await self._counters.reserve(self._call_id, self._uses), 0.0)",
     ),
     Defence(
+        "test_a_jwt_svid_without_an_issuer_is_known_by_its_trust_domain_and_bundle",
+        "broker/identity/spiffe.py",
+        ' and key.get("use") != "x509-svid"]\n'
+        '    return {"keys": [key | {"use": "sig"} if key.get("use") == "jwt-svid" else key for key in keys]}',
+        ']\n    return {"keys": [key | {"use": "sig"} for key in keys]}',
+    ),
+    Defence(
         "test_an_agent_that_has_left_too_much_with_people_waits",
         "broker/approvals/limits.py",
         "if self._pending and waiting + max(let - before, 0) >= self._pending:",
