@@ -71,6 +71,14 @@ async def test_an_attack_on_the_store_is_found_at_its_first_event(proof: Proof, 
     assert (fault.number, fault.where) == (first, "store")
 
 
+async def test_what_is_inserted_where_verify_turns_a_page_is_found(proof: Proof, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.audit.verify.PAGE", 5)
+    assert await proof.fault() is None
+    await rewrite(proof, ATTACKS["insert"][0])
+    fault = await proof.fault()
+    assert (fault and fault.number, fault and fault.where) == (6, "store")
+
+
 async def test_an_older_dump_of_the_store_is_found(proof: Proof) -> None:
     await rewrite(proof, lambda rows: rows[:5])
     await proof.redis("SET", keys.audit_number(), 5)
