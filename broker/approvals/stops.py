@@ -91,5 +91,5 @@ class Stops:
 def _read(name: str, value: bytes) -> Stop:
     try:
         return _decode(value)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return Stop(name, "nobody knows", "what was written about it can't be read", datetime.fromtimestamp(0, UTC))

@@ -149,7 +149,7 @@ class Requests:
         """Raises `RecordUnreadable`."""
         try:
             return _decode(self._cipher.open(body, keys.record(request_id)))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise RecordUnreadable("a record is not as this broker writes it", request=request_id) from None
 
     def _nonce(self) -> str:

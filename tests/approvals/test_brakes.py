@@ -66,8 +66,9 @@ async def test_whoever_calls_has_a_name_to_be_stopped_by(stopped: Counter, calle
     assert stopped.brakes.stop(Caller(agent="other", user="ann@example.com")) is None
 
 
-async def test_a_stop_that_can_not_be_read_still_stops_and_hides_no_other(stopped: Counter) -> None:
-    await stopped.store.stops.put("support-bot", b"{")
+@pytest.mark.parametrize("spoilt", [b"{", b'{"agent":"\xff"}', b'{"more":' + b"[" * 5_000], ids=["half", "no text", "deep"])
+async def test_a_stop_that_can_not_be_read_still_stops_and_hides_no_other(stopped: Counter, spoilt: bytes) -> None:
+    await stopped.store.stops.put("support-bot", spoilt)
     await stopped.brakes.stops.stop(stop("other"))  # type: ignore[union-attr]
     assert stopped.brakes.stop(Caller(agent="other")) == stop("other")
     found = stopped.brakes.stop(Caller(agent="support-bot"))

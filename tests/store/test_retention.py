@@ -27,9 +27,12 @@ async def test_retention_deletes_ended_requests_and_every_trace_of_them(store: S
     assert await store.requests.forget(store.clock() + timedelta(minutes=1), 10) == 0
 
 
-async def test_a_record_that_somebody_spoilt_hides_no_other_and_goes_with_retention(store: Store, raw: Commands) -> None:
+@pytest.mark.parametrize("body", [b'{"id": 7}', b'{"id": "\xff"}', b'{"more":' + b"[" * 5_000], ids=["wrong", "no text", "deep"])
+async def test_a_record_that_somebody_spoilt_hides_no_other_and_goes_with_retention(
+    store: Store, raw: Commands, body: bytes
+) -> None:  # fmt: skip
     spoilt, whole = await ended(store, "spoilt"), await ended(store, "whole")
-    await raw.run("HSET", keys.record(spoilt.id), "b", b'{"id": 7}')
+    await raw.run("HSET", keys.record(spoilt.id), "b", body)
     with pytest.raises(RecordUnreadable):
         await store.requests.get(spoilt.id)
     assert await every(store, Query(), 10) == [whole.id]
