@@ -118,7 +118,7 @@ async def opened(settings: Settings, *, address: str = "") -> AsyncIterator[Brok
         groups = OutsideGroups()
         cases = _use_cases(ground, out, await _record(ground), groups.still_in)
         identity = identity_of(ground.store, settings, now)
-        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.metrics.listed)
+        agents = Agents(identity, cases.desk, cases.guard, cases.releaser, ground.metrics.listed, ground.metrics.failed)
         ground.usage.serving(out.servers.in_force)
         ground.metrics.calls.serving(out.knows)
         await rooms.enter_async_context(ground.usage.running(ground.store.usage))

@@ -11,7 +11,7 @@ from broker.approvals.guard import Guard
 from broker.approvals.releaser import Releaser
 from broker.doors import Identity
 from broker.gateway.app import Gateway
-from broker.gateway.ports import Sized
+from broker.gateway.ports import Failed, Sized
 from broker.operations import challenge
 from broker.outward import Outward
 from broker.registered import barred
@@ -30,6 +30,7 @@ class Agents:
     guard: Guard
     releaser: Releaser
     sized: Sized
+    failing: Failed
 
 
 async def agents_entrance(
@@ -40,7 +41,7 @@ async def agents_entrance(
         authenticate=acting_for(agents.identity.callers.authenticate), catalogue=out.servers.in_force,
         names=lambda: out.servers.current.servers, judge=agents.guard,
         desk=agents.desk, lines=agents.releaser, forwarder=out.ways, schemas=out.tools.schema, clock=clock,
-        sized=agents.sized, note=store.audit.append,
+        sized=agents.sized, failing=agents.failing, note=store.audit.append,
         key=await store.keys.signing_key("sessions"), broker=broker,
         hosts=hosts(settings, address), hold=settings.hold.total_seconds(),
         body_limit=settings.body_limit, kept=settings.keep_answers, page=settings.public_url,

@@ -34,6 +34,7 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._calls = self._counter("calls", "tool calls by what the policy said", "server", "effect")
         self._failures = self._counter("call_failures", "allowed calls that were not answered with a result", "server", "outcome")
+        self._errors = self._counter("errors", "requests of agents that were answered with a mistake, by its code", "code")
         self._of_calls: dict[tuple[str, str], Counter] = {}
         self.calls = CallMetrics(self._registry)
         self._rule_errors = self._counter("rule_errors", "conditions that could not be judged, which tightens", "rule")
@@ -55,6 +56,9 @@ class Metrics:
         self._store = self._gauge("store_up", "1 while the store answers")
         self._policy = self._gauge("policy_problems", "problems of the policy files on disk; 0 while they are in force")
         self._pending = self._gauge("pending_requests", "requests that wait for people, over all brokers")
+        self._deliveries = self._gauge(
+            "deliveries", "deliveries to channels that wait for the first try, or for another", "state"
+        )
         self._dead = self._gauge("dead_letters", "deliveries to channels that were given up")
         self._servers = self._gauge("servers", "servers that calls may go to")
         self._tools = self._gauge("tools", "tools that these servers offer, as last asked")
@@ -96,6 +100,10 @@ class Metrics:
         """A caller was shown a page of a server's tools, so many bytes."""
         self._lists.labels(server).observe(size)
 
+    def failed(self, code: str) -> None:
+        """A caller was answered with a mistake of this code."""
+        self._errors.labels(code).inc()
+
     def _call(self, server: str, effect: str) -> Counter:
         """The counter of one server and effect: the library looks it up with a lock, and for every call."""
         key = (server, effect)
@@ -108,26 +116,31 @@ class Metrics:
         self._servers.set(servers)
         self._tools.set(tools)
 
+    def delivering(self, waiting: int, later: int, dead: int) -> None:
+        """Say how many deliveries wait, wait for another try, and were given up."""
+        self._deliveries.labels("waiting").set(waiting)
+        self._deliveries.labels("retrying").set(later)
+        self._dead.set(dead)
+
     def used(self, month: Usage) -> None:
         """Say what use there was in this month."""
         self._month_calls.set(month.calls)
         self._people.set(month.people)
         self._saved.set(month.minutes)
 
-    def text(self, *, store_up: bool, problems: int, pending: int | None, dead: int | None) -> bytes:
+    def text(self, *, store_up: bool, problems: int, pending: int | None) -> bytes:
         """Return the exposition text. None: the store could not be asked, and the gauge keeps its last value."""
         self._store.set(store_up)
         self._policy.set(problems)
-        for gauge, value in ((self._pending, pending), (self._dead, dead)):
-            if value is not None:
-                gauge.set(value)
+        if pending is not None:
+            self._pending.set(pending)
         return generate_latest(self._registry)
 
     def _counter(self, name: str, told: str, *labels: str) -> Counter:
         return Counter(f"approval_broker_{name}", told, labels, registry=self._registry)
 
-    def _gauge(self, name: str, told: str) -> Gauge:
-        return Gauge(f"approval_broker_{name}", told, registry=self._registry)
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(f"approval_broker_{name}", told, labels, registry=self._registry)
 
 
 Observe = Callable[[Event, ApprovalRequest | None], None]

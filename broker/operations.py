@@ -100,12 +100,13 @@ def scraped(
     """Return what `/metrics` is made of, at the moment that it is asked for. `sizes` are how many servers and tools there are."""
 
     async def text() -> bytes:
-        pending, dead = None, None
+        pending = None
         with suppress(StoreUnavailable):
-            pending, dead = await store.requests.count(RequestState.PENDING), len(await store.outbox.dead(1000))
+            pending = await store.requests.count(RequestState.PENDING)
+            metrics.delivering(*await store.outbox.depth())
             metrics.used(await store.usage.month(month_of(store.clock().date())))
         metrics.sizes(*sizes())
-        return metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending, dead=dead)
+        return metrics.text(store_up=store.health.up, problems=len(policies.problems), pending=pending)
 
     return text
 

@@ -40,7 +40,7 @@ def test_a_request_is_counted_once_in_each_state_that_it_is_led_to() -> None:
         events.Delivered(**MOVE, state="completed"),
     ):
         metrics.observe(event, None)
-    families = text_string_to_metric_families(metrics.text(store_up=True, problems=0, pending=0, dead=0).decode())
+    families = text_string_to_metric_families(metrics.text(store_up=True, problems=0, pending=0).decode())
     samples = [sample for family in families for sample in family.samples]
     assert [one.labels for one in samples if one.name == "approval_broker_calls_total"] == [
         {"server": "s", "effect": "require_approval"}

@@ -109,6 +109,22 @@ async def test_a_call_is_counted_by_what_the_policy_said(served: Running, folder
     _, text = await _get(served.url + "/metrics")
     assert 'approval_broker_calls_total{effect="deny",server="payments"} 1.0' in text
     assert "approval_broker_store_up 1.0" in text
+    assert ('approval_broker_deliveries{state="waiting"} 0.0' in text, "approval_broker_dead_letters 0.0" in text) == (True, True)
+
+
+async def test_what_callers_are_refused_for_is_counted_by_its_code(served: Running) -> None:
+    token = await served.broker.identity.agents.add("bot", owner="dana@example.com", lasts=timedelta(hours=1))
+    head = {"accept": "application/json, text/event-stream", "authorization": f"Bearer {token}"}
+    call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "refund_get", "arguments": {}}}
+    async with aiohttp.ClientSession() as client:
+        for body, headers in ((call, {}), (call, head | {"authorization": "Bearer made-up"}), ({"id": 1}, head)):
+            async with client.post(f"{served.url}/mcp/payments", json=body, headers=headers) as answer:
+                assert answer.status in (400, 401)
+    _, text = await _get(served.url + "/metrics")
+    codes = ("unauthenticated", "malformed")
+    assert [f'approval_broker_errors_total{{code="{code}"}} {n}' in text for code, n in zip(codes, (2.0, 1.0), strict=True)] == [
+        True, True,
+    ]  # fmt: skip
 
 
 async def test_public_keys_are_public_and_private_ones_are_not(served: Running) -> None:

@@ -41,6 +41,7 @@ from broker.gateway.ports import (
     Barred,
     Catalogue,
     Challenge,
+    Failed,
     Forwarder,
     Judge,
     Lines,
@@ -51,6 +52,7 @@ from broker.gateway.ports import (
     Waiting,
     admit_all,
     bare_challenge,
+    nobody_counts,
     nobody_measures,
     nothing_noted,
 )
@@ -76,7 +78,7 @@ class Gateway:
     `key` seals session and event ids: the same at all brokers, and after a restart. `hosts` are the names by which it may
     be spoken to, without ports. `hold` and `pace` are in seconds, `body_limit` in bytes. `challenge` is what a 401 says in
     `WWW-Authenticate`. `kept` is how long a finished answer waits for its caller, `page` the address of the pages for people.
-    `sized` hears of lists of tools as they are shown, `note` writes an audit event.
+    `sized` hears of lists of tools as they are shown, `failing` of mistakes by their code, `note` writes an audit event.
     """
 
     def __init__(  # noqa: PLR0913 - the door of the house: whatever a call may need is handed in here, by name
@@ -85,9 +87,10 @@ class Gateway:
         hosts: Collection[str], hold: float = 45.0, pace: Pace = USUAL_PACE, body_limit: int = 1 << 20,
         challenge: Challenge = bare_challenge,
         kept: timedelta = timedelta(minutes=15), page: str = "", barred: Barred = admit_all,
-        sized: Sized = nobody_measures, note: Note = nothing_noted,
+        sized: Sized = nobody_measures, failing: Failed = nobody_counts, note: Note = nothing_noted,
     ) -> None:  # fmt: skip
         self._sized = sized
+        self._failing = failing
         self._door = Doorway(authenticate, catalogue, barred, note, clock)
         self._judge = judge
         self._forwarder = forwarder
@@ -107,7 +110,7 @@ class Gateway:
         self._calls = Calls(
             judge, self._passing, self._attendances, seals=self._seals, schemas=schemas, broker=broker, hold=hold, pace=pace,
             parking=self._sessions.parked, begun=self._tasks.begun,
-            confirming=self._confirming, rounds=rounds,
+            confirming=self._confirming, rounds=rounds, failing=failing,
         )  # fmt: skip
         self._joint = JointAddress(self._visited, names=names, door=self._door, desk=desk, seals=self._seals)
 
@@ -266,6 +269,7 @@ class Gateway:
     # -- mistakes -----------------------------------------------------------------------------------------
 
     async def _refused(self, exchange: Exchange, head: Head, error: BrokerError) -> None:
+        self._failing(error.code)
         if exchange.started:
             return
         modern = head.version not in ("", *HANDSHAKE)

@@ -21,7 +21,7 @@ from broker.gateway.holding import Attendances, Hold
 from broker.gateway.lists import LONGEST_WAIT
 from broker.gateway.parameters import checked_parameters
 from broker.gateway.passing import Passing, as_event
-from broker.gateway.ports import Judge, Schemas
+from broker.gateway.ports import Failed, Judge, Schemas, nobody_counts
 from broker.gateway.results import META, WAIT_TOOL, Reply, failed, refused, status_of
 from broker.gateway.rounds import Rounds, is_back
 from broker.gateway.sessions import Place, Seals
@@ -46,6 +46,7 @@ class Calls:
     def __init__(  # noqa: PLR0913 - every side of a call meets here: who judges, who holds, who passes it on
         self, judge: Judge, passing: Passing, attendances: Attendances, *, seals: Seals, schemas: Schemas, broker: str,
         hold: float, pace: Pace, parking: Parking, begun: Pending, confirming: Confirming, rounds: Rounds,
+        failing: Failed = nobody_counts,
     ) -> None:  # fmt: skip
         self._judge = judge
         self._passing = passing
@@ -59,6 +60,7 @@ class Calls:
         self._begun = begun
         self._confirming = confirming
         self._rounds = rounds
+        self._failing = failing
         self._waits: Counter[str] = Counter()
 
     async def answer(self, visit: Visit) -> Hold | None:
@@ -202,6 +204,7 @@ class Calls:
         await visit.exchange.reply(reply.status(modern=visit.modern), reply.encoded(visit.message.id))
 
     async def _failed(self, visit: Visit, error: BrokerError) -> None:
+        self._failing(error.code)
         reply, exchange = failed(error), visit.exchange
         if exchange.started:
             await exchange.write(as_event(reply.encoded(visit.message.id)))

@@ -27,6 +27,14 @@ def nobody_measures(server: str, size: int) -> None:
     """Nobody wants to know how large lists are."""
 
 
+Failed = Callable[[str], None]
+"""Hears the code of a mistake that a caller is answered with."""
+
+
+def nobody_counts(code: str) -> None:
+    """Nobody wants to know how many mistakes there are."""
+
+
 Note = Callable[[Noted], Awaitable[object]]
 """Writes an audit event. Raises `StoreUnavailable`."""
 
