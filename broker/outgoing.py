@@ -142,7 +142,10 @@ async def document(answer: aiohttp.ClientResponse) -> bytes:
 
 def confidential(url: str) -> bool:
     """Can nobody on the way read or change what this address tells? Over https, or on this very machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"))
 
 

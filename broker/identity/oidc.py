@@ -27,6 +27,7 @@ from broker.errors import Unauthenticated
 from broker.identity.access_tokens import ALGORITHMS, LEEWAY
 from broker.identity.issuers import FRESH, Issuer, Keys
 from broker.identity.ports import Credentials
+from broker.identity.proxies import LONGEST
 from broker.outgoing import Reach, client, confidential, document
 
 ROUND = timedelta(minutes=10)
@@ -122,7 +123,7 @@ class Oidc:
         person = _person(claims, door.provider)
         await self._same_account(_Account(door.provider.issuer, str(claims["sub"]), person))
         vouched = claims.get(door.provider.groups_claim) or ()
-        groups = tuple(str(group) for group in vouched) if isinstance(vouched, list | tuple) else ()
+        groups = tuple(group for group in vouched if isinstance(group, str)) if isinstance(vouched, list | tuple) else ()
         return Arrived(person, groups, told.after)
 
     async def forget(self, person: str) -> int:
@@ -189,9 +190,9 @@ class _Door:
 
     async def _exchanged(self, endpoint: str, code: str, told: _Round) -> dict[str, Any]:
         form = {"grant_type": "authorization_code", "code": code, "redirect_uri": told.redirect, "code_verifier": told.verifier}
-        methods = self._found.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
+        methods = self._found.get("token_endpoint_auth_methods_supported")
         headers = {}
-        if self.provider.client_secret and "client_secret_basic" in methods:
+        if self.provider.client_secret and (not isinstance(methods, list) or "client_secret_basic" in methods):
             pair = f"{quote(self.provider.client_id, safe='')}:{quote(self.provider.client_secret, safe='')}"
             headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()
         else:
@@ -223,7 +224,7 @@ class _Door:
             else "another client" if self.provider.client_id not in audiences
             else "another party" if len(audiences) > 1 and claims.get("azp") != self.provider.client_id
             else "a time that is over" if now > expires + LEEWAY
-            else "another sign-in" if not hmac.compare_digest(str(claims.get("nonce", "")), told.nonce)
+            else "another sign-in" if not hmac.compare_digest(_hash(str(claims.get("nonce", ""))), _hash(told.nonce))
             else "nobody" if not claims.get("sub")
             else ""
         )  # fmt: skip
@@ -250,7 +251,7 @@ class _Door:
                 asking.request(method, url, allow_redirects=False, raise_for_status=True, **more) as answer,
             ):
                 found = json.loads(await document(answer))
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
             raise Unauthenticated("the identity provider can't be asked now, or refuses") from None
         if not isinstance(found, dict):
             raise Unauthenticated("the identity provider's answer can't be read")
@@ -259,9 +260,10 @@ class _Door:
 
 def _person(claims: Mapping[str, Any], provider: Provider) -> str:
     """Return the person's id, in lower case as policy files have it. Raises `Unauthenticated` for an unverified address."""
-    person = str(claims.get(provider.person_claim) or "").strip().lower()
-    if not person:
-        raise Unauthenticated(f"the identity provider tells no {provider.person_claim}")
+    told = claims.get(provider.person_claim)
+    person = str(told).strip().lower() if isinstance(told, str | int) and not isinstance(told, bool) else ""
+    if not person or not person.isprintable() or len(person) > LONGEST:
+        raise Unauthenticated(f"the identity provider tells no {provider.person_claim} that is a plain name")
     if provider.person_claim == "email" and claims.get("email_verified") not in (True, "true"):
         raise Unauthenticated("the identity provider has not verified your address")
     return person

@@ -36,7 +36,7 @@ class TrustedProxies:
     def vouched(self, peer: Peer) -> Caller | None:
         """Return whom a trusted proxy names, None where nobody may vouch or nobody is named.
 
-        Raises `Unauthenticated` where the proxy names a workload in a way that can't be read.
+        Raises `Unauthenticated` where the proxy names a user or a workload in a way that can't be read.
         """
         if not (peer.user or peer.certificate) or not self.trusts(peer.address):
             return None
@@ -46,6 +46,8 @@ class TrustedProxies:
             raise Unauthenticated("the proxy's word about the client's certificate can't be read") from None
         if not (peer.user or workload):
             return None
+        if not peer.user.isprintable() or len(peer.user) > LONGEST:
+            raise Unauthenticated("the proxy names the user in a way that can't be read")
         groups = tuple(group.strip() for group in peer.groups.split(",") if group.strip()) if peer.user else ()
         return Caller(agent=workload if peer.user else "", user=peer.user, workload=workload, groups=groups)
 

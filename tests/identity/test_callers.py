@@ -83,6 +83,12 @@ async def test_a_token_counts_before_the_proxy_which_adds_the_workload(callers: 
         await callers.authenticate("Bearer broker-agent-" + "a" * 43, Peer(PROXY, "alice@example.com"))
 
 
+@pytest.mark.parametrize("name", ["alice\xa0@example.com", "alice@example.com\x85", "a" * 321])
+async def test_a_proxy_that_names_somebody_who_only_looks_like_another_names_nobody(callers: Callers, name: str) -> None:
+    with pytest.raises(Unauthenticated, match="can't be read"):
+        await callers.authenticate(None, Peer(PROXY, name))
+
+
 async def test_this_machine_needs_no_token_only_where_it_was_opened_and_nothing_stands_between(
     callers: Callers, agents: AgentTokens, clock: Clock
 ) -> None:

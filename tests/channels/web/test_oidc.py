@@ -92,7 +92,11 @@ async def test_the_groups_that_the_provider_vouches_for_count(store: Store, prov
         ({"sub": None}, "nobody"),
         ({"email_verified": False}, "not verified your address"),
         ({"email_verified": None}, "not verified your address"),
+        ({"nonce": "\u00e9"}, "another sign-in"),
         ({"email": ""}, "tells no email"),
+        ({"email": [ANN]}, "tells no email"),
+        ({"email": ANN.replace("@", "\u200b@")}, "tells no email"),
+        ({"email": "a" * 321}, "tells no email"),
     ],
     ids=str,
 )
@@ -188,6 +192,32 @@ async def test_a_provider_that_calls_itself_otherwise_or_is_away_is_said_so(stor
         "missing": "no such",
     }.items():
         assert why in told[name]
+
+
+@pytest.mark.parametrize(
+    "discovery",
+    [
+        {"token_endpoint": "https://[odd"},
+        {"jwks_uri": 5},
+        {"authorization_endpoint": None},
+        {"token_endpoint": "http://id.example"},
+    ],
+    ids=str,
+)
+async def test_addresses_that_lead_nowhere_safe_are_a_refusal_and_no_failure(
+    site: Site, provider: IdentityProvider, discovery: dict[str, Any]
+) -> None:
+    provider.discovery = discovery
+    answer = await site.stranger().get("/sign-in/with/corp")
+    assert (answer.status_code, "not https" in answer.text) == (401, True)
+
+
+async def test_a_provider_that_does_not_say_how_clients_show_who_they_are_is_asked_as_by_default(
+    site: Site, provider: IdentityProvider
+) -> None:
+    provider.discovery = {"token_endpoint_auth_methods_supported": None}
+    assert (await come_back(site, provider)).status_code == 303
+    assert provider.seen[0]["authorization"].startswith("Basic ")
 
 
 @pytest.mark.parametrize("after", ["https://evil.example", "//evil.example", "/\\evil.example"])
