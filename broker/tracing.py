@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
 TRACEPARENT = "traceparent"
+SENDING = 2.0
 _HEX = re.compile(r"[0-9a-f]{32}")
 _DECIDED = (RequestState.APPROVED, RequestState.REJECTED)
 
 
 class Tracing:
-    """Spans of this broker's part in each journey. `close` sends what is left."""
+    """Spans of this broker's part in each journey. `close` sends what is left, for at most two seconds."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -76,7 +78,10 @@ class Tracing:
             yield span
 
     def close(self) -> None:
-        self._provider.shutdown()
+        """A collector that does not answer keeps no broker from its end."""
+        sending = threading.Thread(target=self._provider.shutdown, daemon=True)
+        sending.start()
+        sending.join(SENDING)
 
     def _span(self, name: str, request: ApprovalRequest, *, end: float) -> None:
         start = int(request.opened_at.timestamp() * 1e9)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +15,10 @@ from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
+from broker.domain.events import Ended
 from broker.errors import ConfigInvalid
 from broker.tracing import tracing
+from tests.channels.slack.samples import NOON, a_request
 from tests.conftest import empty
 from tests.fakes.scripted import Reply, Seen, answer
 from tests.fakes.wired import wired
@@ -123,6 +127,18 @@ def test_the_standard_variables_turn_traces_on_and_off(variables: dict[str, str]
     assert (made is not None) is on
     if made is not None:
         made.close()
+
+
+def test_a_collector_that_does_not_answer_keeps_no_broker_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.tracing.SENDING", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        made = tracing()
+        assert made is not None
+        made.observe(Ended(request="apr_0_1", version=2, at=NOON, state="expired", why="late"), a_request())
+        began = time.monotonic()
+        made.close()
+        assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize(
