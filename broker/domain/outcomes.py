@@ -114,6 +114,6 @@ def errored(answer: bytes) -> bool:
         return False
     try:
         result = _answer(answer).result
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return True
     return result is None or result.is_error

@@ -171,6 +171,6 @@ def _passed(event: Event, edit: Edit | None) -> bytes:
 def _answers(data: bytes, rpc_id: RpcId | None) -> bool:
     try:
         tip = _tip(data)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     return tip.id == rpc_id and not tip.method

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from broker.domain.decisions import Reason
-from broker.domain.outcomes import Code, Gone, Outcome, Refused, Released, StillPending, Unknown, outcome_of
+from broker.domain.outcomes import Code, Gone, Outcome, Refused, Released, StillPending, Unknown, errored, outcome_of
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
 
 S = RequestState
@@ -55,3 +55,8 @@ def test_who_joined_is_told_so(make: Callable[..., ApprovalRequest]) -> None:
 @pytest.mark.parametrize("state", [s for s in S if s.open])
 def test_an_answer_that_lies_there_too_early_is_not_given(make: Callable[..., ApprovalRequest], state: RequestState) -> None:
     assert isinstance(outcome_of(make(state), b"{}"), StillPending)
+
+
+@pytest.mark.parametrize("spoilt", [b"{", b'{"a":"\xff"}', b'{"a":' + b"[" * 5_000], ids=["half", "no text", "deep"])
+def test_an_answer_that_can_not_be_read_is_no_result(spoilt: bytes) -> None:
+    assert errored(spoilt + b'"isError"')

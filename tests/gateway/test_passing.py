@@ -153,6 +153,19 @@ async def test_a_stream_that_ends_early_ends_with_an_error_for_the_caller(
     assert "unknown" in last["error"]["message"]
 
 
+async def test_an_event_without_end_ends_no_stream(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
+    async def deep(seen: Seen, reply: Reply) -> None:
+        await reply.stream()
+        await reply.event(answer(seen, said("done")))
+        await reply.part(b'data: {"more":' + b"[" * 5_000 + b"]" * 5_000 + b"}\n\n")
+        await reply.end()
+
+    upstream.on["tools/call"] = deep
+    response = await post(http, scripted.mcp("scripted"), call(id="seven"))
+    assert b"[" * 5_000 in response.content
+    assert events(response.text[-200:])[-1]["id"] == "seven"  # what came last answered nothing: that is said
+
+
 async def test_ten_megabytes_pass(scripted: Rig, upstream: Upstream, http: httpx2.AsyncClient) -> None:
     async def large(seen: Seen, reply: Reply) -> None:
         await reply.json(answer(seen, said("x" * 10_000_000)))
