@@ -37,18 +37,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         status: int = args.run(args)
         sys.stdout.flush()
-    except PolicyInvalid as error:
-        for problem in error.problems:
-            print(problem, file=sys.stderr)
-        return 2
-    except BrokerError as error:
-        print(f"broker: {error.message} [{error.code}]", file=sys.stderr)
+    except (BrokerError, ExceptionGroup) as error:
+        mistake = _alone(error)
+        if not isinstance(mistake, BrokerError):
+            raise
+        told = mistake.problems if isinstance(mistake, PolicyInvalid) else [f"broker: {mistake.message} [{mistake.code}]"]
+        print(*told, sep="\n", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         return _unread()
     return status
+
+
+def _alone(error: Exception) -> Exception:
+    """Return the one mistake in a group of tasks, and in a group in that: what ended a start half-way."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _unread() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,15 @@ def test_a_wrong_setting_ends_with_status_2_and_names_itself(
     said = capsys.readouterr().err
     assert named in said and "[config_invalid]" in said
     assert value not in said
+
+
+def test_half_a_setup_that_shows_while_the_broker_starts_is_told_as_plainly(tmp_path: Path) -> None:
+    settings = {"BROKER_DATA": str(tmp_path / "data"), "BROKER_SLACK_BOT_TOKEN": "xoxb-secret", "BROKER_PORT": "0"}
+    typed = [sys.executable, "-m", "broker", "serve"]
+    done = subprocess.run(typed, cwd=tmp_path, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr, "secret" in done.stderr) == (2, False, False)
+    said = "broker: Slack needs BROKER_SLACK_APP_TOKEN (Socket Mode) or BROKER_SLACK_SIGNING_SECRET (HTTP) [config_invalid]"
+    assert done.stderr.splitlines()[-1] == said
 
 
 def test_the_tables_are_written_between_their_marks_and_nowhere_else() -> None:
