@@ -108,9 +108,9 @@ class Guard:
         if not self._health.up and not self._allow_when_store_is_down:
             raise StoreUnavailable("the broker's store does not answer: the call was not made")
         policy, stop = self._policies.current, self._brakes.stop(call.caller)
+        self._brakes.slow(call)  # before the stop: what is refused for that is written down each time
         if stop is not None:
             return await self._refused(call, _stopped(policy, stop), origin)
-        self._brakes.slow(call)
         uses = counters_for(policy, call)
         tally = Tally(self._counters, self._new_call_id() if uses else "", uses)
         try:

@@ -105,6 +105,14 @@ def test_a_fast_agent_is_slowed_and_told_when_to_come_back() -> None:
     pace.take("a")
 
 
+async def test_a_stopped_agent_that_calls_without_an_end_fills_no_audit(store: Store, policies: Policies) -> None:
+    counter = Counter(store, policies, brakes=Brakes(Stops(store.stops), Pace(2)))
+    await counter.brakes.stops.stop(stop("support-bot"))  # type: ignore[union-attr]
+    answers = await asyncio.gather(*(counter.ask(amount) for amount in range(20)), return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Refused] * 2 + [TooMany] * 18
+    assert await counter.facts() == ["call.decided"] * 2
+
+
 async def test_an_agent_that_has_left_too_much_with_people_waits(store: Store, policies: Policies) -> None:
     counter = Counter(store, policies, brakes=Brakes(waiting=Waiting(store.requests, 2)))
     first = await counter.parked(1)
