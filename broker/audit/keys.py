@@ -63,7 +63,7 @@ def read_public(path: Path) -> PublicKeys:
     """Return the keys of a JWKS file. Raises `ConfigInvalid`."""
     try:
         return PublicKeys(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigInvalid(f"the public keys {path} can't be read: {type(error).__name__}") from None
 
 

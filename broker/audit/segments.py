@@ -82,7 +82,8 @@ class Place(msgspec.Struct, frozen=True, order=True):
 
 
 def places(folder: Path) -> list[Place]:
-    """Return the lines of all segment files, each file's in its order. Raises `ConfigInvalid` without any file.
+    """Return the lines of all segment files, each file's in its order. Raises `ConfigInvalid` without any, or for one that can't
+    be read.
 
     A line that can't be read counts as the one after the line before it. One that a crash tore at the end of a file is passed
     over: what it held is sealed again, or found to be missing.
@@ -107,7 +108,14 @@ def batches(folder: Path, order: Sequence[Place]) -> Iterator[tuple[Place, Batch
                 yield place, None
 
 
-def _places(path: Path) -> Iterator[Place]:
+def _places(path: Path) -> list[Place]:
+    try:
+        return list(_lines(path))
+    except OSError as error:
+        raise ConfigInvalid(f"{path.name} can't be read: {type(error).__name__}") from None
+
+
+def _lines(path: Path) -> Iterator[Place]:
     offset, after = 0, 1
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):

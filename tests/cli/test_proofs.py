@@ -19,7 +19,15 @@ from broker.cli.main import main
 from broker.domain.events import Noted, encode_event
 
 NOW = datetime(2026, 11, 24, 10, tzinfo=UTC)
-BROKEN = {"none": None, "half": "{", "list": "[]", "empty": "{}", "no keys": '{"keys": []}', "rsa": '{"keys": [{"kty": "RSA"}]}'}
+BROKEN = {
+    "none": None,
+    "half": "{",
+    "list": "[]",
+    "empty": "{}",
+    "no end": "[" * 20_000,
+    "no keys": '{"keys": []}',
+    "rsa": '{"keys": [{"kty": "RSA"}]}',
+}
 
 
 @pytest.fixture
@@ -62,6 +70,17 @@ def test_an_export_says_which_events_are_missing_and_writes_the_others(
     assert [json.loads(line)["number"] for line in told.out.splitlines()] == [2, 5]
     assert "events 3 to 4 are not here" in told.err
     assert main(["audit", "export", "--after", "4"]) == 0
+
+
+@pytest.mark.parametrize("command", [["verify", "--files-only"], ["export"]])
+def test_a_segment_file_that_can_not_be_read_is_said_and_proves_nothing(
+    home: Path, capsys: pytest.CaptureFixture[str], command: list[str]
+) -> None:
+    segment(home, 1)
+    (home / "audit" / "audit-of-another.jsonl").mkdir()  # whoever runs the tests may be one who reads every file
+    assert main(["audit", *command]) == 2
+    told = capsys.readouterr()
+    assert (told.out, told.err) == ("", "broker: audit-of-another.jsonl can't be read: IsADirectoryError [config_invalid]\n")
 
 
 def test_a_tools_name_forges_no_line_of_what_a_receipt_says(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
