@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import structlog
 
 from broker.app import Broker, opened
+from broker.errors import ConfigInvalid
 from broker.gateway.listener import bounded
 from broker.serving import Server, listening, raise_file_limit, server
 from broker.settings import Settings
@@ -43,8 +45,8 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
-    """Serve in the background of a program, which handles signals itself."""
-    listener = listening(settings.host, settings.port)
+    """Serve in the background of a program, which handles signals itself. Raises `ConfigInvalid`, `StoreUnavailable`."""
+    listener = _bound(settings)
     host, port = listener.getsockname()[:2]
     async with opened(settings, address=host) as broker:
         front = server(broker.app, broker.stopping, bounded(settings.header_limit))
@@ -57,6 +59,20 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             front.stop()
             await serving
             listener.close()
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """Return the socket. Raises `ConfigInvalid` where nobody can listen, or the data folder is not to be had."""
+    folder = settings.data.expanduser()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigInvalid(f"the data folder {folder} can't be made ({error.strerror}): set BROKER_DATA") from None
+    try:
+        return listening(settings.host, settings.port)
+    except OSError as error:
+        where = f"{settings.host}, port {settings.port}"
+        raise ConfigInvalid(f"nobody can listen on {where} ({error.strerror}): set BROKER_HOST or BROKER_PORT") from None
 
 
 async def _started(front: Server, serving: asyncio.Task[None]) -> None:

@@ -12,8 +12,9 @@ import aiohttp
 import anyio
 import pytest
 
+from broker.errors import ConfigInvalid
 from broker.running import Running, running
-from broker.settings import Settings, TokenIssuer
+from broker.settings import Settings, TokenIssuer, load_settings
 from broker.store import keys
 from broker.store.open import open_store
 from tests.conftest import empty
@@ -51,6 +52,21 @@ async def served(fresh_url: str, folder: Path, tmp_path: Path) -> AsyncIterator[
 async def _get(url: str) -> tuple[int, str]:
     async with aiohttp.ClientSession() as client, client.get(url) as answer:
         return answer.status, await answer.text()
+
+
+async def test_where_nobody_can_listen_or_write_the_setting_is_named(served: Running, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for named, told in (
+        (
+            {"port": served.port, "data": tmp_path},
+            f"127.0.0.1, port {served.port} .Address already in use.: set BROKER_HOST or BROKER_PORT",
+        ),
+        ({"port": 0, "data": file / "data"}, "the data folder .* can't be made .*: set BROKER_DATA"),
+    ):
+        with pytest.raises(ConfigInvalid, match=told):
+            async with running(load_settings(**named)):
+                pass
 
 
 async def test_a_broker_says_that_it_lives_and_is_ready(served: Running) -> None:
