@@ -285,6 +285,12 @@ DEFENCES = (
         "return False",
     ),
     Defence(
+        "test_keys_that_somebody_on_the_way_could_change_are_not_asked_for",
+        "broker/identity/issuers.py",
+        "if not confidential(url):",
+        "if False:",
+    ),
+    Defence(
         "test_a_client_with_a_token_for_itself_is_a_service_however_its_issuer_says_so",
         TOKENS,
         '_for_itself(claims, {subject, _named(claims, "sub")}, client)',
