@@ -41,6 +41,10 @@ class Cipher:
         """Was it sealed with the key that seals now?"""
         return sealed[1 : 1 + _NAME] == self._writing
 
+    def foreign(self, value: bytes) -> bool:
+        """Was it sealed, as it looks, with a key that is not here?"""
+        return value[:1] == bytes((_SEALED,)) and len(value) > _HEAD and value[1 : 1 + _NAME] not in self._keys
+
     def seal(self, value: bytes, place: str) -> bytes:
         """Return `value` encrypted for one place."""
         if not self._writing:

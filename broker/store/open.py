@@ -83,14 +83,14 @@ async def open_store(  # noqa: PLR0913 - everything that makes one store another
 ) -> AsyncIterator[Store]:  # fmt: skip
     """Open the store at `url`, or the embedded one of the folder `data`; the spool lies in `data` in any case.
 
-    Raises `ConfigInvalid` when the server is too old, holds another format, or can't be started for want of a binary,
+    Raises `ConfigInvalid` when the server is too old, holds another format or what another data key sealed, or has no binary,
     `StoreUnavailable` when it does not answer.
     """
     cipher = Cipher(encryption)
     async with AsyncExitStack() as closing:
         pulse, name = Pulse(), "approval-broker:" + re.sub(r"[^!-~]", "-", broker_id)
         url = url if url is not None else await _embedded(closing, Embedded(data, redis_bin), pulse)
-        commands = await _connected(closing, url, name, pulse, broker_id)
+        commands = await _connected(closing, url, name, pulse, broker_id, cipher)
         changes = await _followed(closing, ChangeStream(url, name))
         audit = _writing(closing, Audit(commands, Spool(data), pulse, broker=broker_id, observe=observe))
         recordings = Recordings(commands, cipher)
@@ -145,11 +145,14 @@ async def _embedded(closing: AsyncExitStack, embedded: Embedded, pulse: Pulse) -
     return embedded.url
 
 
-async def _connected(closing: AsyncExitStack, url: str, name: str, pulse: Pulse, broker_id: str) -> Commands:
+async def _connected(
+    closing: AsyncExitStack, url: str, name: str, pulse: Pulse, broker_id: str, cipher: Cipher
+) -> Commands:  # fmt: skip
     commands = Commands(url, name, pulse.seen)
     closing.push_async_callback(commands.stop)
     commands.start()
     await _check(commands)
+    await SigningKeys(commands, cipher).check()
     # a first rush of calls would otherwise send each script's text once a call
     await commands.run_all(*(("SCRIPT", "LOAD", script.text) for script in scripts.every()))
     closing.push_async_callback(pulse.stop)

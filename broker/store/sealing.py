@@ -9,7 +9,7 @@ import secrets
 
 import structlog
 
-from broker.errors import RecordUnreadable
+from broker.errors import ConfigInvalid, RecordUnreadable
 from broker.store import keys
 from broker.store.cipher import Cipher
 from broker.store.connection import Commands
@@ -27,10 +27,15 @@ class SigningKeys:
         self._cipher = cipher or Cipher()
         self._known: dict[str, bytes] = {}
 
+    async def check(self) -> None:
+        """Raises `ConfigInvalid` where another data key is in use: what this broker would seal, no other could read."""
+        self._familiar(await self._commands.run("GET", keys.signing("sessions")) or b"")
+
     async def signing_key(self, name: str) -> bytes:
         """Return the 32 bytes of `name`, the same on every broker of this store.
 
         One that was not made by a broker with the data keys counts for nothing, and is made anew: what it sealed is void.
+        Raises `ConfigInvalid` for one that was sealed with a data key which is not here.
         """
         if name not in self._known:
             self._known[name] = await self._shared(keys.signing(name), secrets.token_bytes(LENGTH))
@@ -38,6 +43,7 @@ class SigningKeys:
 
     async def _shared(self, place: str, fresh: bytes) -> bytes:
         _, found = await self._commands.run_all(("SET", place, self._cipher.seal(fresh, place), "NX"), ("GET", place))
+        self._familiar(found)
         if not self._cipher.on:
             return bytes(found)
         try:
@@ -48,3 +54,10 @@ class SigningKeys:
         if key is fresh or not self._cipher.writes(found):  # an older data key may be taken away one day
             await self._commands.run("SET", place, self._cipher.seal(key, place))
         return key
+
+    def _familiar(self, found: bytes) -> None:
+        if len(found) != LENGTH and self._cipher.foreign(found):
+            raise ConfigInvalid(
+                "the store was written by brokers with another data key: set BROKER_ENCRYPTION_KEY_FILE or "
+                "BROKER_ENCRYPTION_KEYS as they have it; where that key is lost, so is what it sealed: begin with an empty store"
+            )

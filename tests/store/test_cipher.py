@@ -16,6 +16,7 @@ from broker.store import keys
 from broker.store.cipher import Cipher
 from broker.store.connection import Commands
 from broker.store.open import Store, open_store
+from broker.store.sealing import SigningKeys
 
 OLD, NEW = b"o" * 32, b"n" * 32
 CANARY = "canary-7f3a"
@@ -128,18 +129,30 @@ async def test_keys_that_seal_what_is_handed_out_are_sealed_and_outlive_a_rotati
     assert len({*made}) == 1
 
 
-@pytest.mark.parametrize(
-    "forged", [b"k" * 32, Cipher((OLD,)).seal(b"k" * 32, keys.signing("sessions"))], ids=["bare", "stranger's"]
-)
-async def test_a_key_that_somebody_wrote_into_the_store_seals_nothing(
-    store: Store, raw: Commands, tmp_path: Path, forged: bytes
-) -> None:
-    await raw.run("SET", keys.signing("sessions"), forged)
+async def test_a_key_that_somebody_wrote_into_the_store_seals_nothing(store: Store, raw: Commands, tmp_path: Path) -> None:
+    await raw.run("SET", keys.signing("sessions"), b"k" * 32)
     made = []
     for at in range(2):
         async with open_store(store.url, data=tmp_path / str(at), broker_id="b", encryption=(NEW,)) as opened:
             made.append(await opened.keys.signing_key("sessions"))
     assert made[0] == made[1] != b"k" * 32
+
+
+@pytest.mark.parametrize("own", [(), (NEW,)], ids=["no key", "another key"])
+async def test_a_broker_without_the_data_key_of_the_others_does_not_start_and_takes_nothing_from_them(
+    store: Store, raw: Commands, tmp_path: Path, own: tuple[bytes, ...]
+) -> None:
+    async with open_store(store.url, data=tmp_path / "first", broker_id="first", encryption=(OLD,)) as opened:
+        key = await opened.keys.signing_key("sessions")
+    before = await raw.run("GET", keys.signing("sessions"))
+    with pytest.raises(ConfigInvalid, match="another data key: set BROKER_ENCRYPTION_KEY_FILE"):
+        async with open_store(store.url, data=tmp_path / "second", broker_id="second", encryption=own):
+            pass
+    with pytest.raises(ConfigInvalid, match="another data key"):  # two that start on an empty store
+        await SigningKeys(raw, Cipher(own)).signing_key("sessions")
+    assert await raw.run("GET", keys.signing("sessions")) == before
+    async with open_store(store.url, data=tmp_path / "first", broker_id="first", encryption=(NEW, OLD)) as opened:
+        assert await opened.keys.signing_key("sessions") == key
 
 
 async def _rows(commands: Any, kind: bytes, key: bytes) -> Any:
