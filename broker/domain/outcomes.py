@@ -86,6 +86,8 @@ def outcome_of(request: ApprovalRequest, answer: bytes | None, *, joined: bool =
         return StillPending(request.id, request.expires_at, request.plan.groups, joined, approved)
     if answer is not None:
         return Released(request.id, answer, joined)
+    if request.state is RequestState.REJECTED and not request.decided_by:  # by no person: the policy, or a stop, at its release
+        return Refused(Code.DENIED, request.note, (), request.id, joined)
     if request.state in _ENDINGS:
         return Refused(_ENDINGS[request.state], request.note, request.reasons, request.id, joined)
     if request.state is RequestState.UNKNOWN:

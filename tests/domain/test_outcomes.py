@@ -29,6 +29,7 @@ CASES: list[tuple[RequestState, dict[str, Any], bytes | None, Outcome]] = [
     (S.FAILED, {}, None, Refused(Code.FAILED, "it said no", WHY, R1)),
     (S.UNKNOWN, {}, None, Unknown(R1, "lost")),
     (S.REJECTED, {}, None, Refused(Code.REJECTED, "no", WHY, R1)),
+    (S.REJECTED, {"decided_by": ""}, None, Refused(Code.DENIED, "no", (), R1)),
     (S.EXPIRED, {}, None, Refused(Code.EXPIRED, "late", WHY, R1)),
     (S.CANCELLED, {}, None, Refused(Code.CANCELLED, "withdrawn", WHY, R1)),
     (S.VOIDED, {}, None, Refused(Code.VOIDED, "changed", WHY, R1)),

@@ -155,7 +155,7 @@ async def test_expired_voided_forbidden_and_lost_are_completed_and_say_so(agent:
     moves: dict[str, Any] = {
         "expired": lambda request, now: request.expired(now + late),
         "voided": lambda request, now: request.voided(now, "the tool changed"),
-        "rejected": lambda request, now: request.forbidden(now, "the policy denies it now"),
+        "denied": lambda request, now: request.forbidden(now, "the policy denies it now"),
     }
     for code, move in moves.items():
         task = (await agent.call(arguments={**MOVE, "amount": len(code)}))["taskId"]
