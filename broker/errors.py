@@ -39,6 +39,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
+UNREADABLE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for bytes that are not what was expected: also for what is no UTF-8, and for depth without end."""
+
 
 class BrokerError(Exception):
     """A mistake with a stable `code`, one sentence, and its fields."""

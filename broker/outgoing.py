@@ -140,15 +140,6 @@ async def document(answer: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-def confidential(url: str) -> bool:
-    """Can nobody on the way read or change what this address tells? Over https, or on this very machine."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("localhost", "127.0.0.1", "::1"))
-
-
 def refused(error: BaseException) -> str:
     """Why an address was refused, empty where that is not what happened."""
     reason = getattr(error, "os_error", error)

@@ -17,6 +17,7 @@ import msgspec
 from mcp.shared.inbound import NAME_BEARING_METHODS, encode_header_value, mcp_param_headers, x_mcp_header_map
 from mcp_types import PROTOCOL_VERSION_META_KEY
 
+from broker.errors import UNREADABLE
 from broker.upstream.sse import Cutter
 
 Message = dict[str, Any]
@@ -270,6 +271,6 @@ def _refusal(status: int, body: bytes) -> Refused:
 def _decoded(line: bytes) -> Message:
     try:
         message = msgspec.json.decode(line) if line.strip() else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return message if isinstance(message, dict) else {}

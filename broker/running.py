@@ -46,6 +46,7 @@ class Running:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Running]:
     """Serve in the background of a program, which handles signals itself. Raises `ConfigInvalid`, `StoreUnavailable`."""
+    _with_folder(settings)
     listener = _bound(settings)
     host, port = listener.getsockname()[:2]
     async with opened(settings, address=host) as broker:
@@ -61,13 +62,17 @@ async def running(settings: Settings) -> AsyncIterator[Running]:
             listener.close()
 
 
-def _bound(settings: Settings) -> socket.socket:
-    """Return the socket. Raises `ConfigInvalid` where nobody can listen, or the data folder is not to be had."""
+def _with_folder(settings: Settings) -> None:
+    """Raises `ConfigInvalid` where the data folder can't be had: keys, spool and seals lie there, whatever the store."""
     folder = settings.data.expanduser()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigInvalid(f"the data folder {folder} can't be made ({error.strerror}): set BROKER_DATA") from None
+
+
+def _bound(settings: Settings) -> socket.socket:
+    """Return the socket. Raises `ConfigInvalid` where nobody can listen."""
     try:
         return listening(settings.host, settings.port)
     except OSError as error:

@@ -20,8 +20,8 @@ from pydantic_settings import (
     YamlConfigSettingsSource,
 )
 
+from broker.domain.addresses import confidential
 from broker.errors import ConfigInvalid
-from broker.outgoing import confidential
 
 
 def _duration(value: object) -> object:

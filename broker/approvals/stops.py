@@ -11,6 +11,7 @@ import msgspec
 
 from broker.chores import Chore, repeating
 from broker.domain.events import Noted
+from broker.errors import UNREADABLE
 
 # Every broker looks this often, so a stop holds everywhere within a second.
 LOOK = 0.4
@@ -91,5 +92,5 @@ class Stops:
 def _read(name: str, value: bytes) -> Stop:
     try:
         return _decode(value)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return Stop(name, "nobody knows", "what was written about it can't be read", datetime.fromtimestamp(0, UTC))

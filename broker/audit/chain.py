@@ -13,6 +13,8 @@ from typing import Annotated
 import msgspec
 import rfc8785
 
+from broker.errors import UNREADABLE
+
 GENESIS = "0" * 64
 
 # Canonical JSON knows no greater ones.
@@ -44,7 +46,7 @@ def seal_of(head: bytes | None) -> Seal | None:
     """Return what the store keeps as its last seal; None where there is none, or none that can be read."""
     try:
         return _seal(head) if head else None
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+    except UNREADABLE:
         return None
 
 

@@ -13,7 +13,7 @@ from typing import IO
 import msgspec
 
 from broker.audit.chain import Batch, Seal
-from broker.errors import ConfigInvalid
+from broker.errors import UNREADABLE, ConfigInvalid
 
 # A segment is closed at this size, so that old ones can be moved to where nobody writes.
 ROLL_AT = 64 << 20
@@ -54,12 +54,12 @@ class Segments:
             # a name that no process had before, whatever its id: nothing is appended to what a crash tore
             self._open = self.folder / f"audit-{shard}-{first:012d}-{secrets.token_hex(8)}.jsonl"
             self._open.touch(mode=0o600, exist_ok=False)
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
         return self._open
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a new name itself durable."""
+def sync_folder(folder: Path) -> None:
+    """Make the new name of a file itself durable."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -104,7 +104,7 @@ def batches(folder: Path, order: Sequence[Place]) -> Iterator[tuple[Place, Batch
             files[place.file].seek(place.offset)
             try:
                 yield place, _decode(files[place.file].readline())
-            except (msgspec.MsgspecError, RecursionError):
+            except UNREADABLE:
                 yield place, None
 
 
@@ -122,7 +122,7 @@ def _lines(path: Path) -> Iterator[Place]:
             try:
                 seal = _head_of(line).seal
                 place = Place(seal.first, seal.last, path.name, number, offset)
-            except (msgspec.MsgspecError, RecursionError):
+            except UNREADABLE:
                 if not line.endswith(b"\n"):
                     return
                 place = Place(after, 0, path.name, number, offset)

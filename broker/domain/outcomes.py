@@ -9,6 +9,7 @@ import msgspec
 
 from broker.domain.decisions import Reason
 from broker.domain.requests import ApprovalRequest, RequestId, RequestState
+from broker.errors import UNREADABLE
 
 
 class Code(StrEnum):
@@ -116,6 +117,6 @@ def errored(answer: bytes) -> bool:
         return False
     try:
         result = _answer(answer).result
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return True
     return result is None or result.is_error

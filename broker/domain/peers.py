@@ -21,3 +21,8 @@ class Peer(msgspec.Struct, frozen=True):
 
 
 NOBODY = Peer(direct=False)
+
+
+def brings_token(authorization: str | None) -> bool:
+    """Does an Authorization header carry a bearer token? Without one there is no error to tell of (RFC 6750, section 3)."""
+    return authorization is not None and authorization[:7].lower() == "bearer "

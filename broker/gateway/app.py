@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from broker.domain.calls import Caller
+from broker.domain.peers import brings_token
 from broker.domain.servers import Server
 from broker.errors import BrokerError, Malformed, Unauthenticated
 from broker.gateway.calls import Calls
@@ -275,7 +276,7 @@ class Gateway:
         modern = head.version not in ("", *HANDSHAKE)
         headers = []
         if isinstance(error, Unauthenticated):
-            said = self._challenge(exchange.scope["path"], head.brings_token)
+            said = self._challenge(exchange.scope["path"], brings_token(head.authorization))
             headers = [(b"www-authenticate", said.encode())]
         body = _error(error.fields.get("id"), rpc_error(error))
         await exchange.reply(status_of(error, modern=modern), body, headers=headers)

@@ -58,10 +58,6 @@ class Head(msgspec.Struct):
     parameters: dict[str, str] = {}
 
     @property
-    def brings_token(self) -> bool:
-        return self.authorization is not None and self.authorization[:7].lower() == "bearer "
-
-    @property
     def takes_stream(self) -> bool:
         return "text/event-stream" in self.accept or "*/*" in self.accept
 

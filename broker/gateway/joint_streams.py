@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from broker.errors import UpstreamError
+from broker.errors import UNREADABLE, UpstreamError
 from broker.gateway.envelope import RpcId, encoded
 from broker.gateway.exchange import Kept
 from broker.gateway.passing import as_event
@@ -31,7 +31,7 @@ def answer_of(kept: Kept, rpc_id: RpcId) -> dict[str, Any]:
     for text in _data(body) if streamed else [body]:
         try:
             message = msgspec.json.decode(text)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             continue
         if isinstance(message, dict) and message.get("id") == rpc_id and "method" not in message:
             return message
@@ -83,7 +83,7 @@ def _request(data: bytes) -> dict[str, Any] | None:
         return None
     try:
         message = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     asks = isinstance(message, dict) and "method" in message and isinstance(message.get("id"), int | str)
     return message if asks else None

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from broker.domain.outcomes import errored
-from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
+from broker.errors import UNREADABLE, OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.gateway.envelope import INTERNAL_ERROR, RpcId, encoded
 from broker.gateway.exchange import Exchange, Header
 from broker.gateway.lists import Edit
@@ -103,7 +103,7 @@ def edited(data: bytes, edit: Edit) -> bytes:
     """Return a JSON-RPC message with its `result` edited; other messages unchanged. Raises `OutcomeLost` if it is not JSON."""
     try:
         message = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise OutcomeLost("the server's answer is not valid JSON") from None
     if not isinstance(message, dict) or not isinstance(message.get("result"), dict):
         return data
@@ -171,6 +171,6 @@ def _passed(event: Event, edit: Edit | None) -> bytes:
 def _answers(data: bytes, rpc_id: RpcId | None) -> bool:
     try:
         tip = _tip(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return False
     return tip.id == rpc_id and not tip.method

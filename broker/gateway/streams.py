@@ -14,7 +14,7 @@ import structlog
 from broker.domain.calls import Caller
 from broker.domain.outcomes import StillPending
 from broker.domain.requests import ApprovalRequest, RequestId
-from broker.errors import BrokerError, OutcomeLost, UnknownRequest
+from broker.errors import UNREADABLE, BrokerError, OutcomeLost, UnknownRequest
 from broker.gateway.envelope import encoded
 from broker.gateway.lists import Edit
 from broker.gateway.passing import as_event, check_answer
@@ -140,7 +140,7 @@ def replayed(event: Event, edit: Edit) -> bytes:
     """Return an event of a session's stream as it goes on: a list of tools is edited and loses its id."""
     try:
         message = msgspec.json.decode(event.data) if event.data else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return event.raw
     if not isinstance(message, dict):
         return event.raw

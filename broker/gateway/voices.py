@@ -10,6 +10,7 @@ import msgspec
 
 from broker.domain.outcomes import Released, StillPending
 from broker.domain.requests import ApprovalRequest
+from broker.errors import UNREADABLE
 from broker.gateway.envelope import RpcId
 from broker.gateway.results import Reply
 
@@ -73,7 +74,7 @@ class Voice:
         """Return what the caller hears of a message that the upstream sent during the release; None: it is not for it."""
         try:
             told = msgspec.json.decode(message)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             return None
         if not isinstance(told, dict) or not isinstance(told.get("method"), str):
             return None

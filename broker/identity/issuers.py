@@ -16,9 +16,10 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from joserfc.errors import JoseError
 from joserfc.jwk import Key, KeySet, KeySetSerialization
 
+from broker.domain.addresses import confidential
 from broker.errors import Unauthenticated
 from broker.identity.spiffe import signing_keys
-from broker.outgoing import Reach, client, confidential, document
+from broker.outgoing import Reach, client, document
 
 # Seconds that keys are taken as good, and that must pass before an unknown key makes us ask again.
 FRESH = 600.0

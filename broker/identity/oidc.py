@@ -23,12 +23,13 @@ import msgspec
 from joserfc import jws, jwt
 from joserfc.errors import JoseError
 
+from broker.domain.addresses import confidential
 from broker.errors import Unauthenticated
 from broker.identity.access_tokens import ALGORITHMS, LEEWAY
 from broker.identity.issuers import FRESH, Issuer, Keys
+from broker.identity.names import is_plain
 from broker.identity.ports import Credentials
-from broker.identity.proxies import LONGEST
-from broker.outgoing import Reach, client, confidential, document
+from broker.outgoing import Reach, client, document
 
 ROUND = timedelta(minutes=10)
 REMEMBERED = timedelta(days=3650)
@@ -262,7 +263,7 @@ def _person(claims: Mapping[str, Any], provider: Provider) -> str:
     """Return the person's id, in lower case as policy files have it. Raises `Unauthenticated` for an unverified address."""
     told = claims.get(provider.person_claim)
     person = str(told).strip().lower() if isinstance(told, str | int) and not isinstance(told, bool) else ""
-    if not person or not person.isprintable() or len(person) > LONGEST:
+    if not is_plain(person):
         raise Unauthenticated(f"the identity provider tells no {provider.person_claim} that is a plain name")
     if provider.person_claim == "email" and claims.get("email_verified") not in (True, "true"):
         raise Unauthenticated("the identity provider has not verified your address")

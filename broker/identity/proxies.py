@@ -10,9 +10,8 @@ import msgspec
 from broker.domain.calls import Caller
 from broker.domain.peers import Peer
 from broker.errors import Unauthenticated
+from broker.identity.names import is_plain
 from broker.identity.spiffe import client_of
-
-LONGEST = 320  # an e-mail address (RFC 5321)
 
 
 class TrustedProxies:
@@ -46,7 +45,7 @@ class TrustedProxies:
             raise Unauthenticated("the proxy's word about the client's certificate can't be read") from None
         if not (peer.user or workload):
             return None
-        if not peer.user.isprintable() or len(peer.user) > LONGEST:
+        if peer.user and not is_plain(peer.user):
             raise Unauthenticated("the proxy names the user in a way that can't be read")
         groups = tuple(group.strip() for group in peer.groups.split(",") if group.strip()) if peer.user else ()
         return Caller(agent=workload if peer.user else "", user=peer.user, workload=workload, groups=groups)
@@ -81,7 +80,7 @@ class ProxySignIn:
         if len(named) != 1 or len(groups) > 1:
             return None
         person = named[0].strip().lower()
-        if not person or len(person) > LONGEST or not person.isprintable():
+        if not is_plain(person):
             return None
         return Vouched(person, tuple(group.strip() for group in "".join(groups).split(",") if group.strip()))
 

@@ -17,6 +17,7 @@ LEAST = 8
 # Values and names in what a call brings beside its arguments: MCP has few there.
 MOST_BESIDE = 4_096
 _MOST = 2**53 - 1
+# Members up to which looking at all of them at once costs less than level by level.
 _FEW = 64
 _TEXTS = frozenset((str,))
 _TOO_LARGE = f"the arguments are larger than {SIZE >> 10} KiB"

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 from typing import Any
 from urllib.parse import urlsplit
 
+from broker.domain.addresses import confidential
 from broker.domain.people import Group, Person
 from broker.domain.servers import EVERY, Authorization, Grant, Owner, Server, ToolFacts, Trust
 from broker.policy.nodes import Place
@@ -194,8 +195,7 @@ def _own_access(read: Read, sheet: Sheet) -> bool:
     if auth and headers and any(name.lower() == "authorization" for name in headers.values):
         sheet.wrong(read.node.keys["auth"], "`auth` and the header Authorization are two ways to one thing", "take one away")
         return False
-    parts = urlsplit(auth.get("token_url", "")) if auth else None
-    if parts and parts.scheme != "https" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+    if auth and not confidential(auth.get("token_url", "")):
         sheet.wrong(auth.at("token_url"), "the token endpoint would get the secret unencrypted", "write its https address")
         return False
     return all(_network(one, read, sheet) for one in read.get("networks", ()))

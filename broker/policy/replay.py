@@ -14,6 +14,7 @@ from broker.domain.calls import ToolCall
 from broker.domain.decisions import ApprovalPlan, Decision, Effect, RequireApproval
 from broker.domain.requests import ApprovalRequest
 from broker.domain.servers import ToolDefinition
+from broker.errors import UNREADABLE
 from broker.policy.evaluate import counters_for, evaluate
 from broker.policy.model import Facts, Policy
 from broker.policy.parts import worded
@@ -112,7 +113,7 @@ def read(lines: Iterable[bytes]) -> Iterator[Recorded | None]:
         if line.strip():
             try:
                 yield decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except UNREADABLE:
                 yield None
 
 

@@ -54,7 +54,7 @@ class Audit:
     def __init__(
         self, commands: Commands, spool: Spool, pulse: Pulse, *, broker: str, observe: Observe = lambda event, request: None
     ) -> None:
-        """`observe` is told of each event once it is written."""
+        """`observe` is told of each event once it is written, from a callback of the loop and not in a task."""
         self._commands = commands
         self._spool = spool
         self._pulse = pulse
@@ -73,9 +73,11 @@ class Audit:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        while self._sent is not None:  # it has little time to be answered in any case
-            await asyncio.wait([self._sent])
+        while (sent := self._sent) is not None:  # it has little time to be answered in any case
+            await asyncio.wait([sent])
             await asyncio.sleep(0)
+            if self._sent is sent:
+                break  # somebody ended it: there is nothing more to come
         await self._spool.close()
 
     def begin(self, event: Event, told: Told) -> None:
@@ -139,7 +141,8 @@ class Audit:
         batch, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
         self._sent = None
         if batch:
-            names, arguments = self._entries(self._lane, [encoded for _, encoded, _ in batch])
+            events, lane = [encoded for _, encoded, _ in batch], self._lane
+            names, arguments = _entries(lane, lane.position + len(batch), events)
             self._sent = self._commands.sent(APPEND, names, arguments)
             self._sent.add_done_callback(partial(self._answered, batch))
 
@@ -162,9 +165,10 @@ class Audit:
     async def _settled(self, batch: _Batch, sent: asyncio.Future[list[Any]]) -> None:
         """See to a batch that was not simply written: the script was not known, the lane stood elsewhere, the store is away."""
         lane, events = self._lane, [encoded for _, encoded, _ in batch]
+        reached = lane.position + len(batch)
         try:
-            if await self._commands.answer(APPEND, *self._entries(lane, events), sent) == DONE:
-                lane.position += len(batch)
+            if await self._commands.answer(APPEND, *_entries(lane, reached, events), sent) == DONE:
+                lane.position = reached
             else:
                 self._lane = _Lane()  # the store has forgotten it: idle for a month, or emptied
                 await self._appended(self._lane, len(batch), events)
@@ -184,17 +188,10 @@ class Audit:
         self, lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None
     ) -> bool:  # fmt: skip
         """Return whether the lane stood where it was thought to stand; `reached` is where it stands then."""
-        done: bool = await self._commands.script(APPEND, *self._entries(lane, events, reached, doubt)) == DONE
+        done: bool = await self._commands.script(APPEND, *_entries(lane, reached, events, doubt)) == DONE
         if done:
             lane.position = reached
         return done
-
-    @staticmethod
-    def _entries(
-        lane: _Lane, events: Sequence[bytes], reached: int = 0, doubt: tuple[str, int] | None = None
-    ) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
-        arguments = (lane.position, reached or lane.position + len(events), LANE_KEPT, doubt[1] if doubt else "", *events)
-        return ((*lane.keys, keys.audit_lane(doubt[0])) if doubt else lane.keys), arguments
 
     def _stamped(self, event: Event) -> Event:
         return event if event.broker else msgspec.structs.replace(event, broker=self._broker)
@@ -248,6 +245,14 @@ class Audit:
         events = [encode_event(line.event) for line in group if line is not None]
         if not await self._appended(lane, lane.position + len(group), events, doubt):
             raise VersionConflict("an earlier drain of this file came through after all: look again where it stands")
+
+
+def _entries(
+    lane: _Lane, reached: int, events: Sequence[bytes], doubt: tuple[str, int] | None = None
+) -> tuple[tuple[str, ...], tuple[Argument, ...]]:
+    """Keys and arguments of `append`; `reached` is where the lane stands after it."""
+    arguments = (lane.position, reached, LANE_KEPT, doubt[1] if doubt else "", *events)
+    return ((*lane.keys, keys.audit_lane(doubt[0])) if doubt else lane.keys), arguments
 
 
 def _doubt_of(line: Spooled | None) -> tuple[str, int] | None:

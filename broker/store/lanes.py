@@ -31,8 +31,7 @@ class Unit:
     __slots__ = ("count", "got", "packed", "replies")
 
     def __init__(self, commands: Sequence[Command]) -> None:
-        packed = [hiredis.pack_command(command) for command in commands]  # type: ignore[arg-type]  # a stub
-        self.packed = packed[0] if len(packed) == 1 else b"".join(packed)
+        self.packed = b"".join([hiredis.pack_command(command) for command in commands])  # type: ignore[arg-type]  # a stub
         self.count = len(commands)
         self.got: list[Any] = []
         self.replies: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -90,7 +89,7 @@ class Lane(asyncio.Protocol):
         if self._transport is None:
             self._begin_to_mend()
         else:
-            self._transport.write(units[0].packed if len(units) == 1 else b"".join([unit.packed for unit in units]))
+            self._transport.write(b"".join([unit.packed for unit in units]))
 
     async def stop(self) -> None:
         if self._mending is not None:

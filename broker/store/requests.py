@@ -18,7 +18,7 @@ import structlog
 from broker.approvals.ports import Page, Query
 from broker.domain.events import Event, encode_event
 from broker.domain.requests import ApprovalRequest, Change, RequestId, RequestState
-from broker.errors import RecordUnreadable, UnknownRequest, VersionConflict
+from broker.errors import UNREADABLE, RecordUnreadable, UnknownRequest, VersionConflict
 from broker.store import keys, listing
 from broker.store.cipher import Cipher
 from broker.store.clock import micros, told
@@ -149,7 +149,7 @@ class Requests:
         """Raises `RecordUnreadable`."""
         try:
             return _decode(self._cipher.open(body, keys.record(request_id)))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             raise RecordUnreadable("a record is not as this broker writes it", request=request_id) from None
 
     def _nonce(self) -> str:

@@ -19,8 +19,9 @@ from typing import BinaryIO
 import msgspec
 import structlog
 
+from broker.audit.segments import sync_folder
 from broker.domain.events import Event
-from broker.errors import StoreUnavailable
+from broker.errors import UNREADABLE, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -49,7 +50,7 @@ class SpoolFile:
         path = folder / f"{time.time_ns():020d}-{secrets.token_hex(8)}.jsonl"
         handle = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600), "ab+", buffering=0)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        _sync_folder(folder)
+        sync_folder(folder)
         return cls(path, handle)
 
     @classmethod
@@ -90,7 +91,7 @@ class SpoolFile:
                 if number >= skip and line.endswith(b"\n"):
                     try:
                         yield _decode(line)
-                    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                    except UNREADABLE:
                         log.error("spool.unreadable", file=self._path.name, line=number + 1)
                         yield None
 
@@ -177,12 +178,3 @@ def _settle(batch: list[tuple[bytes, asyncio.Future[None]]], error: StoreUnavail
             done.set_exception(error)
         elif not done.done():
             done.set_result(None)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -14,7 +14,7 @@ from broker import __version__
 from broker.approvals.ports import Relay
 from broker.domain.requests import ApprovalRequest
 from broker.domain.rounds import asked_back
-from broker.errors import OutcomeLost, UpstreamError, UpstreamUntouched
+from broker.errors import UNREADABLE, OutcomeLost, UpstreamError, UpstreamUntouched
 from broker.upstream.http import HttpServers, Targets
 from broker.upstream.incoming import HttpAnswer
 from broker.upstream.words import header_value, parameter_headers
@@ -253,7 +253,7 @@ def _body(request: ApprovalRequest, rpc_id: int | str, meta: dict[str, Any]) -> 
 def _decoded(data: bytes) -> dict[str, Any] | None:
     try:
         message = msgspec.json.decode(data) if data else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return None
     return message if isinstance(message, dict) else None
 

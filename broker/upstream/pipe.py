@@ -17,7 +17,7 @@ import anyio
 import msgspec
 import structlog
 
-from broker.errors import OutcomeLost, UpstreamUntouched
+from broker.errors import UNREADABLE, OutcomeLost, UpstreamUntouched
 from broker.upstream.flights import Flight, GivenUp, Message, Sink, encode, meta_of
 from broker.upstream.process import Process
 from broker.upstream.words import SUBSCRIPTION_ID_META_KEY
@@ -107,7 +107,7 @@ class Pipe:
     def _take(self, line: bytes) -> None:
         try:
             message = _decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._unreadable(line)
             return
         if not isinstance(message, dict):

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from broker.errors import OutcomeLost, UpstreamUntouched
+from broker.errors import UNREADABLE, OutcomeLost, UpstreamUntouched
 from broker.upstream.flights import Message, Sink
 from broker.upstream.incoming import HttpAnswer
 
@@ -34,7 +34,7 @@ def decoded(data: bytes) -> Message:
     """Return a message, an empty one for what is none."""
     try:
         message = msgspec.json.decode(data) if data else {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return message if isinstance(message, dict) else {}
 

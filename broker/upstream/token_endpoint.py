@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 
 from broker.domain.servers import Authorization
-from broker.errors import UpstreamUntouched
+from broker.errors import UNREADABLE, UpstreamUntouched
 from broker.outgoing import document, refused
 from broker.upstream.kept_secrets import Secret
 
@@ -49,7 +49,7 @@ def _request(auth: Authorization, secret: str, form: Mapping[str, str]) -> tuple
 def _members(told: bytes) -> dict[str, Any]:
     try:
         found = msgspec.json.decode(told)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         return {}
     return found if isinstance(found, dict) else {}
 

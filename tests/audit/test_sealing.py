@@ -131,6 +131,7 @@ FILE_ATTACKS: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
     "half a line": (lambda lines: [lines[0], lines[1][:50]], 6),
     "another head": (lambda lines: [lines[0], lines[1].replace(b'"last":10', b'"last":11')], 6),
     "a number without end": (lambda lines: [lines[0], lines[1].replace(b'"last":10', b'"last":9007199254740993')], 6),
+    "a damaged byte": (lambda lines: [lines[0], lines[1].replace(b'"key":"', b'"key":"\xff')], 6),
     "a number below all": (lambda lines: [lines[0], lines[1].replace(b'"first":6', b'"first":-6')], 6),
 }
 

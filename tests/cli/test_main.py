@@ -49,8 +49,16 @@ def test_the_version_is_the_package_s(capsys: pytest.CaptureFixture[str]) -> Non
     assert capsys.readouterr().out == f"broker {__version__}\n"
 
 
-def test_the_command_line_starts_without_the_heavy_libraries() -> None:
-    code = f"import sys; from broker.cli.main import parser; parser(); print([name for name in {HEAVY} if name in sys.modules])"
+@pytest.mark.parametrize(
+    ("does", "heavy"),
+    [
+        ("from broker.cli.main import parser; parser()", HEAVY),
+        ("import broker.settings", ("aiohttp", "redis", "mcp", "litestar")),
+    ],
+    ids=["command line", "settings"],
+)
+def test_the_command_line_and_the_settings_do_without_the_heavy_libraries(does: str, heavy: tuple[str, ...]) -> None:
+    code = f"import sys; {does}; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

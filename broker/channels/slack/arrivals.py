@@ -14,7 +14,7 @@ import msgspec
 from broker.channels.slack.batch import BATCH, choices_of
 from broker.channels.slack.modals import REJECTION, reason_of
 from broker.domain.reviews import Verdict
-from broker.errors import Malformed
+from broker.errors import UNREADABLE, Malformed
 
 CARD_EVENT = "approval_card"
 # How deep and long what people type may be.
@@ -210,5 +210,5 @@ T = TypeVar("T")
 def _read(body: bytes, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(body, type=kind)
-    except (msgspec.MsgspecError, RecursionError, UnicodeError) as error:
+    except UNREADABLE as error:
         raise Malformed(f"Slack sent what can't be read: {error}") from None

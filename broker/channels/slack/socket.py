@@ -20,7 +20,7 @@ from broker.channels.slack.api import SlackApi
 from broker.channels.slack.arrivals import Arrival, command, complaint, encode, event, interaction
 from broker.channels.slack.ports import Arrivals, Leases
 from broker.channels.slack.troubles import Troubles
-from broker.errors import ChannelBusy, ChannelError, ChannelRefused, Malformed, StoreUnavailable
+from broker.errors import UNREADABLE, ChannelBusy, ChannelError, ChannelRefused, Malformed, StoreUnavailable
 
 log = structlog.get_logger()
 
@@ -126,7 +126,7 @@ class SocketDoor:
     async def _read(self, socket: aiohttp.ClientWebSocketResponse, text: str, replaced: asyncio.Event) -> None:
         try:
             envelope = msgspec.json.decode(text, type=Envelope)
-        except (msgspec.MsgspecError, RecursionError):
+        except UNREADABLE:
             log.warning("slack.socket.malformed")
             return
         if envelope.type == "disconnect":

@@ -14,6 +14,7 @@ from broker.channels.web.parts import Web, partial
 from broker.channels.web.rehearsing import NoSuchRule, NotRehearsed
 from broker.channels.web.verdicts import Refusal
 from broker.channels.web.visitors import AnyRequest, SignInNeeded, sign_in_path, vouched
+from broker.domain.peers import brings_token
 from broker.domain.text import sentence
 from broker.errors import (
     AlreadyResolved,
@@ -116,9 +117,9 @@ def on_unforeseen(request: AnyRequest, error: Exception) -> Response[Any]:
 
 
 def _challenge(request: AnyRequest, status: int, told: Mapping[str, Any]) -> dict[str, str]:
-    """What a token would have to be (RFC 6750, section 3): without one there is no error to tell of."""
+    """What a token would have to be (RFC 6750, section 3)."""
     if status == 401:
-        brought = request.headers.get("authorization", "").lower().startswith("bearer ")
+        brought = brings_token(request.headers.get("authorization"))
         return {"www-authenticate": 'Bearer error="invalid_token"' if brought else "Bearer"}
     if status == 403 and "scope" in told:
         return {"www-authenticate": f'Bearer error="insufficient_scope", scope="{told["scope"]}"'}

@@ -15,7 +15,7 @@ from litestar.params import FromPath
 from broker.channels.web.parts import Web
 from broker.channels.web.readers import actor_of, base_of, namespace_of, reader_of
 from broker.channels.web.visitors import AnyRequest
-from broker.errors import Malformed, NotEnrolled
+from broker.errors import UNREADABLE, Malformed, NotEnrolled
 from broker.registry import pages
 from broker.registry.official import Item, Reader, declared_item, items_of
 
@@ -125,7 +125,7 @@ def _listed(items: Any, cursor: str = "") -> dict[str, Any]:
 async def _json(request: AnyRequest) -> Any:
     try:
         return msgspec.json.decode(await request.body())
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except UNREADABLE:
         raise Malformed("the body is no JSON") from None
 
 
