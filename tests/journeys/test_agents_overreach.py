@@ -171,7 +171,7 @@ async def test_a_session_works_for_its_own_principal_only(scene: Scene) -> None:
         assert own.status_code == 200
         for headers in (
             _old(scene.town.other, session),
-            _old(scene.town.mallory, session[:-2] + "AA"),
+            _old(scene.town.mallory, session[:-2] + ("AA" if session[-2:] != "AA" else "BB")),
             _old(scene.town.other, "made-up"),
         ):
             for answer in (
