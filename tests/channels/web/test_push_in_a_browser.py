@@ -3,6 +3,7 @@ stands in for it, and the browser's own tools hand over what that one was sent."
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -18,6 +19,19 @@ from tests.channels.web.test_in_a_browser import tab_of, violations
 SUBSCRIBED = "PushManager.prototype.subscribe = async () => ({ toJSON: () => (%s) });"
 
 
+async def displays(devtools: Any) -> asyncio.Event:
+    """Return what is set once a notification is displayed. A page that asks for its notifications while one is on the way to the
+    screen makes Chromium forget that one, so nobody may ask before."""
+    displayed = asyncio.Event()
+    devtools.on(
+        "BackgroundService.backgroundServiceEventReceived",
+        lambda told: displayed.set() if told["backgroundServiceEvent"]["eventName"] == "Notification displayed" else None,
+    )
+    await devtools.send("BackgroundService.setRecording", {"shouldRecord": True, "service": "notifications"})
+    await devtools.send("BackgroundService.startObserving", {"service": "notifications"})
+    return displayed
+
+
 async def test_a_subscribed_browser_shows_what_waits_and_is_removed_again(store: Store, browser: Any) -> None:
     async with pushed(store) as pushing:
         phone = Phone(pushing.service.url)
@@ -27,6 +41,7 @@ async def test_a_subscribed_browser_shows_what_waits_and_is_removed_again(store:
         workers: list[Any] = []
         devtools.on("ServiceWorker.workerRegistrationUpdated", lambda told: workers.extend(told["registrations"]))
         await devtools.send("ServiceWorker.enable")
+        displayed = await displays(devtools)
         await page.goto("/account")
         await page.get_by_role("button", name="Notify this device").click()
         await expect(page.get_by_text("Chrome on Linux").nth(1)).to_be_visible()
@@ -36,12 +51,11 @@ async def test_a_subscribed_browser_shows_what_waits_and_is_removed_again(store:
         await devtools.send("ServiceWorker.deliverPushMessage", {
             "origin": pushing.site.url, "registrationId": workers[0]["registrationId"], "data": told,
         })  # fmt: skip
+        with anyio.fail_after(10):
+            await displayed.wait()
         shown = "navigator.serviceWorker.ready.then((one) => one.getNotifications())"
         look = shown + ".then((all) => all.map((one) => [one.title, one.body, one.tag, one.data.path]))"
-        with anyio.fail_after(10):
-            while not (found := await page.evaluate(look)):  # noqa: ASYNC110 - the browser tells no page of it
-                await anyio.sleep(0.02)
-        assert found == [["Approval needed", "Severity: Critical", request.id, f"/r/{request.id}"]]
+        assert await page.evaluate(look) == [["Approval needed", "Severity: Critical", request.id, f"/r/{request.id}"]]
         await page.get_by_role("button", name="Remove").click()
         await expect(page.get_by_text("None yet.").nth(1)).to_be_visible()
         assert await pushing.devices.of(ANN) == []
