@@ -46,6 +46,7 @@ class PolicyFolder:
         self.held: Policy | None = None
         self._problems: tuple[Problem, ...] = ()
         self._seen = ""
+        self._loading = anyio.Lock()
 
     @property
     def current(self) -> Policy:
@@ -61,6 +62,10 @@ class PolicyFolder:
 
     async def load(self) -> None:
         """Read the folder, in a thread, if its files changed. Never raises for what they hold: see `problems`."""
+        async with self._loading:  # one after the other: what was read earlier must not come into force later
+            await self._load()
+
+    async def _load(self) -> None:
         try:
             seen, self._seen = self._seen, ""
             contents = await anyio.to_thread.run_sync(files, self._folder)

@@ -124,3 +124,19 @@ async def test_tests_beside_the_rules_change_nothing(folder: Path) -> None:
     (folder / "rules.test.yaml").write_text("cases: []")
     await source.load()
     assert source.current is first
+
+
+async def test_files_that_were_read_earlier_never_come_into_force_after_later_ones(folder: Path, told: Told) -> None:
+    source = PolicyFolder(folder, tell=told)
+    many = [f"  - {{id: rule-{n}, match: {{tool: t{n}}}, when: 'args.x == {n}', effect: deny}}\n" for n in range(400)]
+    (folder / "rules.yaml").write_text(ALLOW + "rules:\n" + "".join(many))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(source.load)
+        with anyio.fail_after(10):
+            while not source._seen:  # noqa: ASYNC110 - the files are read, and many rules are being composed
+                await anyio.sleep(0.001)
+        replace(folder, DENY)
+        tasks.start_soon(source.load)
+    last = PolicyFolder(folder)
+    await last.load()
+    assert (source.current.digest, told.policies[-1].digest) == (last.current.digest, last.current.digest)
