@@ -16,7 +16,7 @@ from broker.gateway.voices import Pace
 from broker.store.open import Store
 from tests.fakes.ledger_server import Ledger
 from tests.gateway.rig import PAGE, RULES, Policies, Rig
-from tests.gateway.wire import ENVELOPE, begun, events, legacy, post, request
+from tests.gateway.wire import ENVELOPE, begun, events, forged, legacy, post, request
 
 CAPABILITIES = "io.modelcontextprotocol/clientCapabilities"
 MOVE = {"to": "ada", "amount": 40}
@@ -113,7 +113,7 @@ async def test_forged_replayed_foreign_and_misplaced_state_is_refused(mine: Rig,
     asked = await agent.asked()
     state = asked["requestState"]
     refused = [
-        await agent.answer({"requestState": state[:-2] + ("AA" if state[-2:] != "AA" else "BB")}, YES),
+        await agent.answer({"requestState": forged(state)}, YES),
         await agent.answer(asked, YES, headers={"authorization": "Bearer mallory"}),
         await agent.answer(asked, YES, arguments={"to": "mallory", "amount": 9_000}),
         await agent.answer(asked, YES, task={"ttl": 1}),
